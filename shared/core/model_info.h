@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "shared/core/tensor_spec.h"
+
+namespace pa {
+
+/// An input a network takes beside x and sigma. A request gives it as `cond.K.NAME`, one row or one a sample.
+struct InputSpec {
+  std::string name;
+  DType dtype = DType::kF32;
+  Shape shape;  ///< Without the row axis; -1: any size.
+  bool required = true;
+
+  friend bool operator==(const InputSpec&, const InputSpec&) = default;
+};
+
+/// How a model mixes data and noise, and what its output means.
+struct SamplingInfo {
+  std::string prediction = "flow";  ///< "flow" (CONST), "eps", "v" or "edm".
+  /// Kind of sigma table: "flow" (sigma = s*t / (1 + (s-1)*t), 1000 entries), "flux" (exponential in mu, 10000 entries)
+  /// or "discrete" (scaled-linear betas, 1000 entries).
+  std::string type = "flow";
+  double shift = 1.0;       ///< s for "flow", mu for "flux".
+  double multiplier = 1.0;  ///< Network time = sigma * multiplier.
+
+  friend bool operator==(const SamplingInfo&, const SamplingInfo&) = default;
+};
+
+/// What a worker can run, as it announces it, and what a request is checked against before any device sees it.
+struct ModelInfo {
+  std::string name;      ///< The folder's name.
+  std::string identity;  ///< "sha256:..." of its files; equal on workers that may share a request.
+  std::string family;    ///< "flux", "noop", ...
+  SamplingInfo sampling;
+  Shape latent;  ///< [C, H, W] with -1 for any; empty: any shape at all (noop).
+  std::vector<InputSpec> inputs;
+  std::vector<std::string> labels;   ///< Conditions that the model folder has by name.
+  double pixel_min = 0;              ///< If pixel_max > pixel_min, latents are pixels in this range.
+  double pixel_max = 0;
+  std::int64_t parameters = 0;
+
+  friend bool operator==(const ModelInfo&, const ModelInfo&) = default;
+};
+
+}  // namespace pa

@@ -1,0 +1,338 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "shared/core/id.h"
+#include "shared/core/model_info.h"
+#include "shared/core/result.h"
+#include "shared/core/tensor_spec.h"
+#include "shared/core/time.h"
+
+/// Every message of the protocol, one struct each. docs/protocol.md tells who sends what when; codec.h how they look on
+/// the wire. Plain values: cores use them too.
+namespace pa {
+
+/// Version of this protocol. Hello and Submit carry it; this one and the one before are spoken.
+inline constexpr std::uint32_t kProtocolVersion = 1;
+
+/// Bytes a client may send after Submit before it has seen Want.
+inline constexpr std::uint64_t kEagerBytes = 1u << 20;
+
+/// XXH3-128 of a tensor's bytes; all zero: not given.
+struct Digest {
+  std::uint64_t high = 0;
+  std::uint64_t low = 0;
+  friend auto operator<=>(const Digest&, const Digest&) = default;
+};
+
+// ------------------------------------------------------------------------------------------------------------- streams
+
+/// Which bytes a Put belongs to.
+enum class StreamKind : std::uint8_t {
+  kRequestInput,   ///< client -> coordinator: the request's tensors.
+  kRequestResult,  ///< coordinator -> client: finished samples.
+  kShardInput,     ///< coordinator -> worker: the shard's tensors.
+  kShardResult,    ///< worker -> coordinator: finished samples of the shard.
+};
+
+struct StreamId {
+  StreamKind kind = StreamKind::kRequestInput;
+  RequestId request;
+  ShardId shard;  ///< 0 for request streams.
+  friend auto operator<=>(const StreamId&, const StreamId&) = default;
+};
+
+/// Receiver -> sender: send this stream from `from` on, with at most `window` bytes under way. Also after a gap.
+struct Want {
+  StreamId stream;
+  std::uint64_t from = 0;
+  std::uint64_t window = 0;
+};
+
+/// Sender -> receiver: bytes of a stream, in frame 2. At most one chunk.
+struct Put {
+  StreamId stream;
+  std::uint64_t offset = 0;  ///< Position in the stream: bytes sent before this.
+  std::uint64_t at = 0;      ///< Where the bytes go in the receiver's buffer.
+};
+
+/// Receiver -> sender: everything below `upto` has arrived; it no longer counts against the window.
+struct Got {
+  StreamId stream;
+  std::uint64_t upto = 0;
+};
+
+// -------------------------------------------------------------------------------------------- client and coordinator
+
+struct TensorEntry {
+  TensorSpec spec;
+  Digest digest;
+};
+
+/// client -> coordinator. Idempotent: the same id with the same body and tensors is the same request.
+/// The tensors follow on stream {kRequestInput, request}, each at the offset input_layout() gives it.
+struct Submit {
+  std::uint32_t protocol = kProtocolVersion;
+  RequestId request;
+  std::string body;  ///< The request as JSON (docs/request.schema.json).
+  std::vector<TensorEntry> tensors;
+  bool plan_only = false;            ///< Answer Accepted with the plan, and forget the request.
+  std::uint64_t window = 0;          ///< Bytes of the result stream that may be under way to the client.
+  std::uint64_t result_from = 0;     ///< Bytes of the result stream the client already has, from `result_epoch`.
+  std::uint64_t result_epoch = 0;    ///< Accepted.epoch under which it got them; 0: none.
+};
+
+/// What one device is expected to do for a request, and why.
+struct PlanShare {
+  std::string worker;
+  std::string device;
+  double weight = 0;
+  std::int64_t samples = 0;
+  std::string reason;  ///< In words, always: "71 of 100 by weight", "weight 0", "has no model 'flux-dev'".
+};
+
+/// coordinator -> client: the request will be run. Sent again in answer to a repeated Submit.
+struct Accepted {
+  RequestId request;
+  std::uint64_t epoch = 0;  ///< Of this coordinator's life; a result stream begins anew in another.
+  TensorSpec result;        ///< "samples" or "output", whole.
+  std::vector<PlanShare> plan;
+};
+
+/// coordinator -> client: it will not. Ends the request, if it was ever known.
+struct Refused {
+  RequestId request;
+  Error error;
+  double retry_after_seconds = 0;  ///< For kOverloaded.
+};
+
+/// Progress of one device in one request.
+struct DeviceProgress {
+  std::string worker;
+  std::string device;
+  std::int64_t assigned = 0;  ///< Samples given to it and not taken back.
+  std::int64_t done = 0;      ///< Samples it has finished.
+  std::int64_t steps = 0;     ///< Sampler steps it has finished, of all its samples.
+  double seconds = 0;         ///< Busy with this request.
+};
+
+/// coordinator -> client, at most every progress interval.
+struct RequestProgress {
+  RequestId request;
+  std::int64_t samples = 0;
+  std::int64_t done = 0;
+  std::int64_t steps = 0;        ///< Finished, of `steps_total`.
+  std::int64_t steps_total = 0;
+  std::vector<DeviceProgress> devices;
+  std::string waiting_for;  ///< Why nothing runs, in words; empty while something does.
+};
+
+/// How one sample came about.
+struct SampleReport {
+  std::int64_t sample = 0;
+  std::string worker;
+  std::string device;
+  std::int64_t attempts = 0;
+  std::int64_t steps = 0;
+  double seconds = 0;
+  Error error;        ///< Meaningful if `failed`.
+  bool failed = false;
+};
+
+/// coordinator -> client, after the last byte of the result stream. Kept until DoneAck.
+struct Done {
+  RequestId request;
+  bool failed = false;
+  Error error;                ///< Meaningful if `failed`.
+  std::uint64_t result_bytes = 0;  ///< Length of the whole result stream.
+  double seconds = 0;         ///< From admission to the last sample.
+  double queue_seconds = 0;   ///< From admission to the first sample under way.
+  std::vector<SampleReport> samples;
+  std::vector<std::string> warnings;
+};
+
+/// client -> coordinator: the result is safe; forget the request.
+struct DoneAck {
+  RequestId request;
+};
+
+/// client -> coordinator. Answered by Done with kCancelled (or the result, if it was faster).
+struct Cancel {
+  RequestId request;
+};
+
+/// client -> coordinator: what is there, now? Answered by ClusterStatus with the same tag.
+struct StatusQuery {
+  std::uint64_t tag = 0;
+};
+
+struct WorkerStatus {
+  std::string name;
+  std::string device;
+  std::string device_name;
+  std::string host;
+  std::uint64_t pid = 0;
+  std::string state;  ///< "live", "suspect", "draining" or "lost".
+  double weight = 0;
+  std::vector<ModelInfo> models;
+  std::int64_t assigned = 0;
+  std::int64_t samples_done = 0;
+  std::int64_t steps_done = 0;
+  double busy_seconds = 0;
+  double last_heard_seconds = 0;  ///< Ago.
+  std::int64_t free_memory_bytes = 0;
+  std::string numerics_id;
+};
+
+struct RequestStatus {
+  RequestId request;
+  std::string model;
+  std::string tag;
+  std::string state;  ///< "receiving", "running", "waiting" or "done".
+  std::int64_t samples = 0;
+  std::int64_t done = 0;
+  double age_seconds = 0;
+};
+
+struct ClusterStatus {
+  std::uint64_t tag = 0;
+  std::uint64_t epoch = 0;
+  std::string version;
+  std::string journal;  ///< "memory: requests are lost if the coordinator stops" or where it is.
+  double uptime_seconds = 0;
+  std::vector<WorkerStatus> workers;
+  std::vector<RequestStatus> requests;
+};
+
+// -------------------------------------------------------------------------------------------- worker and coordinator
+
+/// worker -> coordinator on control, when its models have been evaluated on its device. Answered by Welcome or Rejected.
+struct Hello {
+  std::uint32_t protocol = kProtocolVersion;
+  std::uint64_t boot = 0;  ///< Random, one a process start: tells a restart from a reconnect.
+  std::string name;        ///< Unique in the cluster, stable over restarts: "box:cuda:0".
+  std::string host;
+  std::uint64_t pid = 0;
+  std::string device;       ///< "cpu", "cuda:0", ...
+  std::string device_name;  ///< "NVIDIA GeForce RTX 4090", "AMD EPYC ...".
+  double weight = 1;
+  std::string numerics_id;
+  std::vector<ModelInfo> models;
+  std::int64_t credit_samples = 16;  ///< Samples it will hold beyond those running.
+  std::uint64_t window = 0;          ///< Bytes of inputs that may be under way to it.
+};
+
+/// coordinator -> worker.
+struct Welcome {
+  std::uint64_t epoch = 0;
+  WorkerId worker;
+  Duration beat_interval{};
+  std::uint64_t window = 0;  ///< Bytes of results that may be under way to the coordinator.
+};
+
+/// coordinator -> worker: not with this version or name. The worker logs it and exits.
+struct Rejected {
+  Error error;
+};
+
+/// worker -> coordinator on data: this connection belongs to that worker. Answered by Attached; work follows.
+struct Attach {
+  WorkerId worker;
+  std::uint64_t boot = 0;
+};
+struct Attached {
+  WorkerId worker;
+};
+
+/// coordinator -> worker: I do not know you; say Hello.
+struct Rehello {};
+
+/// worker -> coordinator on control, once every beat interval. Answered by HeartbeatAck.
+/// Silent for 3 intervals: suspect, gets no work. For 6: lost, its work reruns.
+struct Heartbeat {
+  WorkerId worker;
+  std::uint64_t sequence = 0;          ///< +1 a beat; starts at 0 with a Welcome.
+  std::uint64_t passes = 0;            ///< Network passes finished since start: the compute thread's pulse.
+  std::int64_t free_memory_bytes = 0;  ///< Device memory, cached blocks freed; -1 unknown.
+  Duration busy_for{};                 ///< Age of the running pass; 0: idle.
+};
+struct HeartbeatAck {
+  std::uint64_t sequence = 0;
+};
+
+/// coordinator -> worker on data: run these samples. Inputs follow on stream {kShardInput, request, shard}.
+struct Assign {
+  ShardId shard;
+  RequestId request;
+  std::string body;                     ///< As in Submit.
+  std::vector<std::int64_t> samples;    ///< Their indices in the request's batch, ascending.
+  std::vector<TensorSpec> tensors;      ///< Rows of these samples only; axis 0 is samples.size(), or 1 for all alike.
+  TensorSpec result;                    ///< The shard's result: row i is samples[i].
+  std::int64_t attempt = 1;
+};
+
+/// coordinator -> worker on control: stop what remains of this shard; nothing of it is wanted.
+struct Revoke {
+  ShardId shard;
+};
+
+/// State of one shard on a worker.
+struct ShardProgress {
+  ShardId shard;
+  std::int64_t steps = 0;  ///< Sampler steps finished, over all samples of the shard.
+  double seconds = 0;      ///< Compute time spent on it.
+};
+
+/// worker -> coordinator on control: all shards that moved, once an interval.
+struct WorkerProgress {
+  WorkerId worker;
+  std::vector<ShardProgress> shards;
+};
+
+/// One pass of a network, as measured by a worker: what cost models learn from.
+struct PassReport {
+  std::string model;
+  std::int64_t rows = 0;
+  double seconds = 0;
+};
+
+/// worker -> coordinator on data, after the bytes. The samples' rows are on stream {kShardResult, request, shard}.
+struct SamplesDone {
+  WorkerId worker;
+  ShardId shard;
+  std::uint64_t stream_upto = 0;       ///< The rows are complete when this much of the stream has arrived.
+  std::vector<SampleReport> samples;   ///< `sample` is the index in the request's batch.
+};
+
+/// worker -> coordinator on control: give me no more; I leave when my samples are done.
+struct Draining {
+  WorkerId worker;
+};
+/// worker -> coordinator on control: gone, on purpose.
+struct Bye {
+  WorkerId worker;
+};
+
+using Message =
+    std::variant<Want, Put, Got, Submit, Accepted, Refused, RequestProgress, Done, DoneAck, Cancel, StatusQuery,
+                 ClusterStatus, Hello, Welcome, Rejected, Attach, Attached, Rehello, Heartbeat, HeartbeatAck, Assign,
+                 Revoke, WorkerProgress, SamplesDone, Draining, Bye>;
+
+/// The name of the message on the wire and in logs: "Submit", "Put", ...
+[[nodiscard]] std::string_view name_of(const Message& message);
+
+/// Where each tensor of a Submit or Assign lies in the concatenation that its stream carries: in order, each at the
+/// next multiple of 64 bytes. `total` is the length of the whole.
+///
+/// Errors: kInvalid as byte_size(), and if the sum overflows.
+struct InputLayout {
+  std::vector<std::uint64_t> offsets;
+  std::uint64_t total = 0;
+};
+[[nodiscard]] Result<InputLayout> input_layout(const std::vector<TensorSpec>& tensors);
+
+}  // namespace pa

@@ -1,0 +1,121 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "shared/core/buffer.h"
+#include "shared/core/id.h"
+#include "shared/core/result.h"
+#include "shared/core/time.h"
+#include "shared/wire/messages.h"
+
+namespace pa {
+
+/// Names a buffer of a process, so that cores can speak of bytes without holding them.
+using BufferId = Id<struct BufferTag>;
+
+/// Part of a buffer to be sent, and where it goes in the receiver's.
+struct Piece {
+  BufferId buffer;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t at = 0;
+};
+
+/// A message on its way out, with the bytes of frame 2 if it is a Put (sent from where they lie).
+struct Outgoing {
+  PeerId peer;
+  Message message;
+  Buffer payload;
+};
+
+/// Everything below `upto` of a received stream is in its buffer.
+struct StreamArrived {
+  StreamId stream;
+  std::uint64_t upto = 0;
+  bool whole = false;  ///< upto == total.
+};
+/// The receiver has the whole stream (all that was given to send, and nothing more will be).
+struct StreamSent {
+  StreamId stream;
+};
+using StreamEvent = std::variant<StreamArrived, StreamSent>;
+
+struct StreamOptions {
+  std::uint64_t chunk_bytes = 1u << 20;     ///< Of one Put, at most.
+  std::uint64_t window_bytes = 8u << 20;    ///< That this side lets a peer have under way, per stream.
+  Duration retry = std::chrono::seconds{1};  ///< An unfinished stream silent for so long is asked for again.
+};
+
+/// Moves bytes between the buffers of this process and its peers': chunked, in order, within a window, and resumable
+/// from any offset. Knows no socket, thread or clock; the same code runs in every process and in the simulator.
+///
+/// Loss and doubling: a Put that is not the next one is dropped and the stream asked for again (Want), at once for a
+/// gap and after `retry` for silence. A message of a closed or unknown stream is dropped: closing a stream fences off
+/// whoever still writes to it.
+///
+/// Thread: loop only.
+class Streams {
+ public:
+  explicit Streams(StreamOptions options);
+
+  // ------------------------------------------------------------------------------------------------------- buffers
+
+  /// Makes a buffer of `bytes` bytes, contents unspecified. kOverloaded if there is no memory.
+  [[nodiscard]] Status allocate(BufferId id, std::uint64_t bytes);
+  /// Gives a name to memory made elsewhere (a mapped file, a tensor).
+  void adopt(BufferId id, Buffer buffer);
+  /// Empty if unknown.
+  [[nodiscard]] Buffer buffer(BufferId id) const;
+  /// Forgets the name; the memory lives until no stream or message needs it. Unknown ids are ignored.
+  void release(BufferId id);
+
+  // ------------------------------------------------------------------------------------------------------- streams
+
+  /// Expects `total` bytes from `peer` into `buffer`. With `ask`, a Want is sent at once; without, the sender is known
+  /// to begin by itself. `peer` must be the one that sends; others' Puts are dropped. Opening an open stream again with
+  /// another peer continues where it stood, from the new peer.
+  void receive(const StreamId& id, PeerId peer, BufferId buffer, std::uint64_t total, bool ask, TimePoint now);
+
+  /// Begins a stream to `peer` at position `from`, with at most `window` bytes under way; pieces come by append().
+  /// Opening an open stream again replaces its peer and position, and keeps its pieces.
+  void send(const StreamId& id, PeerId peer, std::uint64_t window, std::uint64_t from, TimePoint now);
+  /// Adds bytes at the end of a stream. `last`: nothing more follows. The piece's buffer must be known.
+  void append(const StreamId& id, const Piece& piece, bool last);
+
+  /// Forgets a stream in either direction. Unknown ids are ignored.
+  void close(const StreamId& id);
+  /// Stops sending to and asking `peer`; its streams stay, to be opened again with another peer.
+  void forget_peer(PeerId peer);
+
+  // ---------------------------------------------------------------------------------------------------------- turns
+
+  /// Takes a Put that came from `peer` with `payload`. Copies the bytes to their place.
+  void on(PeerId peer, const Put& put, std::span<const std::byte> payload, TimePoint now);
+  void on(PeerId peer, const Got& got, TimePoint now);
+  void on(PeerId peer, const Want& want, TimePoint now);
+
+  /// Appends what must be sent now and what happened since the last call. Call after every turn of the loop, and at
+  /// next_deadline().
+  void pump(TimePoint now, std::vector<Outgoing>& out, std::vector<StreamEvent>& events);
+
+  /// When silence on some stream becomes a reason to ask again; nullopt if nothing waits.
+  [[nodiscard]] std::optional<TimePoint> next_deadline() const;
+
+  /// Bytes of all named buffers.
+  [[nodiscard]] std::uint64_t buffered_bytes() const;
+
+  ~Streams();
+  Streams(const Streams&) = delete;
+  Streams& operator=(const Streams&) = delete;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace pa
