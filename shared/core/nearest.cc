@@ -25,8 +25,10 @@ double edit_distance(std::string_view a, std::string_view b) {
     last.swap(row);
     row[0] = static_cast<double>(i);
     for (std::size_t j = 1; j <= b.size(); ++j) {
-      row[j] = std::min({last[j] + 1.0, row[j - 1] + 1.0, last[j - 1] + substitution(a[i - 1], b[j - 1])});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) row[j] = std::min(row[j], before[j - 2] + 1.0);
+      row[j] = std::min(
+          {last[j] + 1.0, row[j - 1] + 1.0, last[j - 1] + substitution(a[i - 1], b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1.0);
     }
   }
   return row[b.size()];
@@ -46,7 +48,8 @@ std::string_view nearest(std::string_view name, std::span<const std::string> can
   return best;
 }
 
-std::string suggestion(std::string_view name, std::span<const std::string> candidates, std::size_t limit) {
+std::string suggestion(std::string_view name, std::span<const std::string> candidates,
+                       std::size_t limit) {
   if (candidates.empty()) return "; there are none.";
   std::string text;
   const std::string_view near = nearest(name, candidates);
@@ -57,7 +60,8 @@ std::string suggestion(std::string_view name, std::span<const std::string> candi
   }
   const std::size_t shown = std::min(limit, candidates.size());
   for (std::size_t i = 0; i < shown; ++i) text.append(i == 0 ? "" : ", ").append(candidates[i]);
-  if (shown < candidates.size()) text.append(" and ").append(std::to_string(candidates.size() - shown)).append(" more");
+  if (shown < candidates.size())
+    text.append(" and ").append(std::to_string(candidates.size() - shown)).append(" more");
   return text.append(".");
 }
 

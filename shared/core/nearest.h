@@ -14,7 +14,8 @@ namespace pa {
 
 /// The candidate with the smallest edit distance to `name`, ties to the earlier one; empty if there is none or if even
 /// the nearest differs in more than half of the letters. Views into `candidates`.
-[[nodiscard]] std::string_view nearest(std::string_view name, std::span<const std::string> candidates);
+[[nodiscard]] std::string_view nearest(std::string_view name,
+                                       std::span<const std::string> candidates);
 
 /// What to append to "there is no X called NAME": "; did you mean 'Y'? There are: A, B, Y." Leaves out the question if
 /// nothing is near; "; there are none." without candidates. Lists at most `limit`, then how many more there are.
