@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "shared/core/result.h"
+#include "shared/core/time.h"
+#include "shared/io/daemon_options.h"
+#include "shared/io/endpoints.h"
+#include "shared/io/log.h"
+#include "shared/io/settings.h"
+
+namespace pa {
+
+/// What a coordinator reads from its file. config/coordinator.yaml tells every key and its reason.
+struct CoordinatorConfig {
+  std::string run_dir = "/run/parallelanything";  ///< Mode 0700; holds the ipc sockets.
+  Endpoints endpoints;                            ///< Filled from run_dir by load, if not given.
+
+  struct Http {
+    std::string address = "127.0.0.1";
+    std::int64_t port = 9463;  ///< 0: a free one.
+  } http;
+
+  struct Limits {
+    std::int64_t max_samples = 4096;  ///< Of one request.
+    std::int64_t max_requests = 256;  ///< Under way or finished and not yet fetched.
+    std::uint64_t max_request_bytes = std::uint64_t{4} << 30;  ///< Inputs and result of one request.
+    std::uint64_t max_total_bytes = std::uint64_t{16} << 30;   ///< Of all requests.
+    std::uint64_t window_bytes = std::uint64_t{8} << 20;       ///< Under way on one stream.
+    std::uint64_t chunk_bytes = std::uint64_t{1} << 20;        ///< Of one Put.
+  } limits;
+
+  struct Heartbeat {
+    Duration interval = std::chrono::milliseconds{500};
+    Duration suspect_after = std::chrono::milliseconds{1500};
+    Duration dead_after = std::chrono::seconds{3};
+  } heartbeat;
+
+  Duration progress_interval = std::chrono::milliseconds{100};
+
+  /// Of finished results that their clients have not acknowledged.
+  struct Retention {
+    Duration duration = std::chrono::minutes{10};
+    std::uint64_t bytes = std::uint64_t{4} << 30;
+  } retention;
+
+  std::map<std::string, double> weights;  ///< Worker's name to weight, instead of its own.
+  LogOptions log;
+};
+
+/// The keys of `config`, which must outlive what is returned.
+[[nodiscard]] Settings coordinator_settings(CoordinatorConfig& config);
+
+/// Reads the file and the overrides of `options`. kInvalid with every mistake, a line each.
+[[nodiscard]] Result<CoordinatorConfig> load_coordinator_config(const DaemonOptions& options);
+
+}  // namespace pa

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "shared/core/result.h"
+#include "shared/io/daemon_options.h"
+#include "shared/io/log.h"
+#include "shared/io/settings.h"
+#include "worker/engine/engine.h"
+
+namespace pa {
+
+/// What a worker reads from its file. config/worker.yaml tells every key and its reason.
+struct WorkerConfig {
+  std::string name;  ///< Filled with "HOST:DEVICE" by load, if not given.
+  std::string device = "cpu";
+  double weight = 1.0;
+  std::int64_t threads = 0;  ///< Filled with the number of usable cores by load, if 0.
+
+  struct Connect {
+    std::string run_dir = "/run/parallelanything";  ///< Of the coordinator, on this box.
+    std::string control;                            ///< Filled from run_dir by load, if not given.
+    std::string data;                               ///< As control.
+  } connect;
+
+  std::string models = "/var/lib/parallelanything/models";
+
+  struct Limits {
+    std::int64_t max_rows = 8;         ///< In one network pass.
+    std::int64_t credit_samples = 16;  ///< Held beyond those running.
+    std::uint64_t window_bytes = std::uint64_t{8} << 20;  ///< Inputs under way to this worker.
+    std::uint64_t chunk_bytes = std::uint64_t{1} << 20;   ///< Of one Put.
+  } limits;
+
+  std::optional<SimDevice> sim;
+
+  struct Http {
+    std::string address = "127.0.0.1";
+    std::int64_t port = 9464;  ///< 0: a free one.
+  } http;
+
+  LogOptions log;
+};
+
+/// "5ms+10ms": a pass over n rows takes 5 ms + n * 10 ms. kInvalid in words otherwise.
+[[nodiscard]] Result<SimDevice> parse_sim(const std::string& text);
+/// What parse_sim() reads as `sim`.
+[[nodiscard]] std::string format_sim(const SimDevice& sim);
+
+/// The keys of `config`, which must outlive what is returned.
+[[nodiscard]] Settings worker_settings(WorkerConfig& config);
+
+/// Reads the file and the overrides of `options`. kInvalid with every mistake, a line each.
+[[nodiscard]] Result<WorkerConfig> load_worker_config(const DaemonOptions& options);
+
+}  // namespace pa
