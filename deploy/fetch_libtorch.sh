@@ -6,7 +6,7 @@ usage() {
   cat <<'EOF'
 Usage: deploy/fetch_libtorch.sh [--cuda] [--dir DIR] [--wheels DIR]
 
-Brings the LibTorch that CMake looks for. Does nothing if it is there already.
+Brings the LibTorch that CMake looks for. Says nothing if it is there already.
 
   --cuda        also what a CUDA worker needs at run time (cuBLAS, cuDNN, NCCL, ...)
   --dir DIR     where to put it; default
@@ -49,7 +49,6 @@ requirements=("$here/libtorch.requirements.txt")
 wanted() { cat "${requirements[@]}"; }
 if cmp --silent "$target/requirements.txt" <(wanted) ||
   cmp --silent "$target/requirements.txt" <(cat "$here"/libtorch{,-cuda}.requirements.txt); then
-  echo "LibTorch $version is in $target"
   exit 0
 fi
 
