@@ -15,8 +15,8 @@ Brings the LibTorch that CMake looks for. Says nothing if it is there already.
                 use no network (or PA_WHEELS=DIR in the environment)
   --help        this text
 
-Download: 0.55 GB (with --cuda 2.5 GB); disk afterwards: 0.6 GB (with --cuda 5 GB),
-and while it unpacks the download on top. x86-64 Linux only; elsewhere bring a
+Download: 0.55 GB (with --cuda 2.7 GB); disk: 0.6 GB (with --cuda 3.8 GB), and while
+it unpacks the download on top. x86-64 Linux only; elsewhere bring a
 LibTorch of your own and configure with -DLIBTORCH=DIR.
 EOF
 }
@@ -27,7 +27,8 @@ fail() {
 }
 
 readonly version=2.15.0
-readonly here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly here
 target=${XDG_CACHE_HOME:-$HOME/.cache}/parallelanything/libtorch-$version
 wheels=${PA_WHEELS:-}
 variant=cpu
@@ -73,7 +74,9 @@ if [[ -n $wheels ]]; then
   echo "Taking LibTorch $version ($variant) from the wheels in $wheels"
   arguments+=(--no-index --find-links "$wheels")
 else
-  echo "Downloading LibTorch $version ($variant)"
+  size=0.55
+  [[ $variant == cpu ]] || size=2.7
+  echo "Downloading LibTorch $version ($variant): $size GB"
 fi
 python3 -m pip --disable-pip-version-check download --quiet --no-cache-dir \
   --dest "$staging/wheels" "${arguments[@]}" || fail "the wheels could not be had; see above"

@@ -24,7 +24,7 @@ fail() {
   exit 1
 }
 
-readonly root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 out=quickstart-out
 while (($#)); do
   case $1 in
@@ -36,7 +36,7 @@ while (($#)); do
 done
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-readonly bin=$root/build/release/bin state=$out/state
+readonly root bin=$root/build/release/bin state=$out/state
 
 # quietly WHAT COMMAND...: runs it, its output in a log that is shown only if it fails.
 quietly() {
@@ -68,7 +68,7 @@ trap 'exit 143' TERM
 echo "Starting a cluster of two workers ..."
 "$bin/pa" up --workers 2 --models "$root/config/models" --state "$state" > "$out/cluster.log" 2>&1 &
 cluster=$!
-if ! "$bin/pa" status --state "$state" --wait > "$out/status.txt" 2>&1; then
+if ! timeout 180 "$bin/pa" status --state "$state" --wait > "$out/status.txt" 2>&1; then
   tail -n 20 "$out/cluster.log" "$out/status.txt" >&2
   fail "the cluster did not become ready; its log is $out/cluster.log"
 fi

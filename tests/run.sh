@@ -22,7 +22,7 @@ EOF
 }
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-full= preset=release filter=. install=1
+full='' preset=release filter=. install=1
 while (($#)); do
   case $1 in
     --full) full=1 ;;

@@ -6,8 +6,13 @@ find_package(PkgConfig REQUIRED)
 
 # Fails with one sentence that says how to get what is missing.
 function(pa_missing what)
-  message(FATAL_ERROR
-    "${what} was not found: run deploy/install_deps.sh, or tell CMake where it is with CMAKE_PREFIX_PATH.")
+  set(script deploy/install_deps.sh)
+  set(otherwise "tell CMake where it is with CMAKE_PREFIX_PATH")
+  if(what MATCHES "^(GTest|benchmark)$")
+    string(APPEND script " --dev")
+    string(APPEND otherwise ", or leave tests out with -D PA_BUILD_TESTS=OFF")
+  endif()
+  message(FATAL_ERROR "${what} was not found: run ${script}, or ${otherwise}.")
 endfunction()
 
 # pa_dependency(NAME PACKAGE p TARGETS t...): deps::NAME from a CMake package config.
