@@ -1,0 +1,26 @@
+#pragma once
+
+#include <functional>
+#include <utility>
+
+namespace pa {
+
+/// How x mixes data and noise at each sigma, as far as samplers care:
+/// x = alpha * data + sigma * noise, with alpha = 1 (variance exploding: "eps", "v", "edm") or
+/// alpha = 1 - sigma ("flow").
+class Prediction {
+ public:
+  /// `percent_to_sigma` maps how much of the schedule is over, 0 to 1, to a sigma; not null.
+  Prediction(bool flow, std::function<double(double)> percent_to_sigma)
+      : flow_(flow), percent_to_sigma_(std::move(percent_to_sigma)) {}
+
+  [[nodiscard]] bool flow() const { return flow_; }
+  [[nodiscard]] double alpha(double sigma) const { return flow_ ? 1.0 - sigma : 1.0; }
+  [[nodiscard]] double percent_to_sigma(double percent) const { return percent_to_sigma_(percent); }
+
+ private:
+  bool flow_;
+  std::function<double(double)> percent_to_sigma_;
+};
+
+}  // namespace pa
