@@ -1,8 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -46,11 +47,13 @@ struct StreamId {
   friend auto operator<=>(const StreamId&, const StreamId&) = default;
 };
 
-/// Receiver -> sender: send this stream from `from` on, with at most `window` bytes under way. Also after a gap.
+/// Receiver -> sender: everything below `from` has arrived; go on with at most `window` bytes under way. With `again`,
+/// what was sent from `from` on is lost: send it again. Without, bytes under way stay under way (a start).
 struct Want {
   StreamId stream;
   std::uint64_t from = 0;
   std::uint64_t window = 0;
+  bool again = false;
 };
 
 /// Sender -> receiver: bytes of a stream, in frame 2. At most one chunk.
@@ -259,6 +262,7 @@ struct Heartbeat {
   std::uint64_t passes = 0;            ///< Network passes finished since start: the compute thread's pulse.
   std::int64_t free_memory_bytes = 0;  ///< Device memory, cached blocks freed; -1 unknown.
   Duration busy_for{};                 ///< Age of the running pass; 0: idle.
+  std::vector<ShardId> shards;         ///< Those it holds, finished ones not yet taken included: finds lost messages.
 };
 struct HeartbeatAck {
   std::uint64_t sequence = 0;
@@ -275,7 +279,7 @@ struct Assign {
   std::int64_t attempt = 1;
 };
 
-/// coordinator -> worker on control: stop what remains of this shard; nothing of it is wanted.
+/// coordinator -> worker on control: the shard is over, taken whole or given up. Stop what remains and forget it.
 struct Revoke {
   ShardId shard;
 };
@@ -301,6 +305,7 @@ struct PassReport {
 };
 
 /// worker -> coordinator on data, after the bytes. The samples' rows are on stream {kShardResult, request, shard}.
+/// Sent again until the shard is revoked.
 struct SamplesDone {
   WorkerId worker;
   ShardId shard;
@@ -324,6 +329,9 @@ using Message =
 
 /// The name of the message on the wire and in logs: "Submit", "Put", ...
 [[nodiscard]] std::string_view name_of(const Message& message);
+
+/// All names, in the order of Message's alternatives.
+[[nodiscard]] std::span<const std::string_view> message_names();
 
 /// Where each tensor of a Submit or Assign lies in the concatenation that its stream carries: in order, each at the
 /// next multiple of 64 bytes. `total` is the length of the whole.

@@ -54,8 +54,9 @@ struct StreamOptions {
 /// Moves bytes between the buffers of this process and its peers': chunked, in order, within a window, and resumable
 /// from any offset. Knows no socket, thread or clock; the same code runs in every process and in the simulator.
 ///
-/// Loss and doubling: a Put that is not the next one is dropped and the stream asked for again (Want), at once for a
-/// gap and after `retry` for silence. A message of a closed or unknown stream is dropped: closing a stream fences off
+/// Loss and doubling: a Put that is not the next one is dropped and the stream asked for again (Want with `again`), at
+/// once for a gap and after `retry` for silence. A Want without `again` only confirms and sets the window: the sender
+/// does not rewind, so what it sent eagerly still counts. A message of a closed or unknown stream is dropped: closing a stream fences off
 /// whoever still writes to it.
 ///
 /// Thread: loop only.
@@ -78,7 +79,7 @@ class Streams {
 
   /// Expects `total` bytes from `peer` into `buffer`. With `ask`, a Want is sent at once; without, the sender is known
   /// to begin by itself. `peer` must be the one that sends; others' Puts are dropped. Opening an open stream again with
-  /// another peer continues where it stood, from the new peer.
+  /// another peer continues where it stood, from the new peer. An unknown `buffer` is ignored.
   void receive(const StreamId& id, PeerId peer, BufferId buffer, std::uint64_t total, bool ask, TimePoint now);
 
   /// Begins a stream to `peer` at position `from`, with at most `window` bytes under way; pieces come by append().

@@ -1,0 +1,192 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "shared/core/id.h"
+#include "shared/core/request.h"
+#include "shared/core/result.h"
+#include "shared/wire/messages.h"
+#include "shared/wire/streams.h"
+
+namespace pa {
+
+/// What the coordinator's core is told. See Coordinator::step().
+namespace event {
+
+/// A Submit, with its body as the gateway parsed it.
+struct Submitted {
+  PeerId peer;
+  Submit submit;
+  Result<Request> body;
+};
+/// Any other message of a client: DoneAck, Cancel, StatusQuery.
+struct FromClient {
+  PeerId peer;
+  Message message;
+};
+/// A message of a worker on its control or data connection.
+struct FromWorker {
+  PeerId peer;
+  bool data = false;
+  Message message;
+};
+/// A message to this peer could not be handed over: its connection is gone for good.
+struct PeerGone {
+  PeerId peer;
+};
+/// The journal holds the request durably.
+struct Journaled {
+  RequestId request;
+};
+/// No memory could be had for the buffer of this request.
+struct NoMemory {
+  RequestId request;
+};
+/// The owner's weights by worker name; they override what workers say of themselves.
+struct WeightsChanged {
+  std::map<std::string, double> weights;
+};
+/// Stop admitting; finish what runs until `grace` from now, then Exit.
+struct Shutdown {
+  Duration grace{};
+};
+/// Time passed.
+struct Tick {};
+
+}  // namespace event
+
+using Event = std::variant<event::Submitted, event::FromClient, event::FromWorker, event::PeerGone, StreamArrived,
+                           StreamSent, event::Journaled, event::NoMemory, event::WeightsChanged, event::Shutdown,
+                           event::Tick>;
+
+/// What the core wants done, in order. Those about buffers and streams are calls of Streams.
+namespace action {
+
+struct Send {
+  PeerId peer;
+  Message message;
+};
+struct Allocate {
+  BufferId buffer;
+  std::uint64_t bytes = 0;
+  RequestId request;  ///< Whom event::NoMemory concerns.
+};
+struct Release {
+  BufferId buffer;
+};
+struct Receive {
+  StreamId stream;
+  PeerId peer;
+  BufferId buffer;
+  std::uint64_t total = 0;
+  bool ask = false;
+};
+struct StartSending {
+  StreamId stream;
+  PeerId peer;
+  std::uint64_t window = 0;
+  std::uint64_t from = 0;
+};
+struct Append {
+  StreamId stream;
+  Piece piece;
+  bool last = false;
+};
+struct Close {
+  StreamId stream;
+};
+struct ForgetPeer {
+  PeerId peer;
+};
+/// Make the request durable, then event::Journaled.
+struct WriteJournal {
+  RequestId request;
+};
+/// The request is over and acknowledged.
+struct EraseJournal {
+  RequestId request;
+};
+/// The process may end.
+struct Exit {};
+
+}  // namespace action
+
+/// What happened, for logs and metrics. Performing them changes nothing.
+namespace note {
+
+struct WorkerJoined {
+  std::string worker, device, device_name, host;
+  double weight = 0;
+  std::vector<std::string> models;
+};
+struct WorkerState {
+  std::string worker;
+  std::string state;  ///< "live", "suspect", "draining" or "lost".
+  std::string reason;
+};
+struct WorkerRefused {
+  std::string worker;
+  Error error;
+};
+struct RequestAccepted {
+  RequestId request;
+  std::string model;
+  std::int64_t samples = 0;
+  std::vector<PlanShare> plan;
+};
+struct RequestRefused {
+  RequestId request;
+  Error error;
+};
+struct RequestFinished {
+  RequestId request;
+  std::string outcome;  ///< "ok", or the name of the error's code.
+  std::string error;
+  std::int64_t samples = 0;
+  double seconds = 0;
+  double queue_seconds = 0;
+};
+struct ShardAssigned {
+  RequestId request;
+  ShardId shard;
+  std::string worker;
+  std::int64_t samples = 0;
+  std::int64_t attempt = 1;
+  std::uint64_t input_bytes = 0;
+};
+/// Samples of a shard go to others.
+struct ShardLost {
+  RequestId request;
+  ShardId shard;
+  std::string worker;
+  std::int64_t samples = 0;
+  std::string reason;
+};
+struct SamplesFinished {
+  RequestId request;
+  std::string worker;
+  std::int64_t samples = 0;
+  std::int64_t steps = 0;
+  std::uint64_t result_bytes = 0;
+};
+/// A peer broke the protocol; the message was dropped.
+struct ProtocolError {
+  PeerId peer;
+  std::string what;
+};
+
+}  // namespace note
+
+using Note = std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRefused, note::RequestAccepted,
+                          note::RequestRefused, note::RequestFinished, note::ShardAssigned, note::ShardLost,
+                          note::SamplesFinished, note::ProtocolError>;
+
+using Action =
+    std::variant<action::Send, action::Allocate, action::Release, action::Receive, action::StartSending, action::Append,
+                 action::Close, action::ForgetPeer, action::WriteJournal, action::EraseJournal, action::Exit, Note>;
+
+}  // namespace pa

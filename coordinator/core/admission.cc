@@ -1,0 +1,349 @@
+#include "coordinator/core/admission.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <set>
+
+#include "shared/core/nearest.h"
+#include "shared/sampling/request_sampling.h"
+
+namespace pa {
+namespace {
+
+/// The parts of "cond.K.NAME" or "cond.K.NAME.I".
+struct ConditionName {
+  std::string prefix;  ///< "cond.K".
+  std::string input;
+  std::int64_t only = -1;
+};
+
+std::optional<ConditionName> parse_condition_name(const std::string& name) {
+  if (!name.starts_with("cond.")) return std::nullopt;
+  const std::size_t dot = name.find('.', 5);
+  if (dot == std::string::npos || dot == 5 || dot + 1 == name.size()) return std::nullopt;
+  ConditionName parts{name.substr(0, dot), name.substr(dot + 1), -1};
+  const std::size_t last = parts.input.rfind('.');
+  if (last != std::string::npos) {
+    const char* end = parts.input.data() + parts.input.size();
+    const auto parsed = std::from_chars(parts.input.data() + last + 1, end, parts.only);
+    if (parsed.ec == std::errc{} && parsed.ptr == end && parts.only >= 0) {
+      parts.input.resize(last);
+    } else {
+      parts.only = -1;
+    }
+  }
+  return parts;
+}
+
+std::string in_words(const Shape& expected) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (i > 0) text += ", ";
+    text += expected[i] < 0 ? "any" : std::to_string(expected[i]);
+  }
+  return text + "]";
+}
+
+bool fits(std::span<const std::int64_t> shape, const Shape& expected) {
+  return std::equal(shape.begin(), shape.end(), expected.begin(), expected.end(),
+                    [](std::int64_t got, std::int64_t want) { return got > 0 && (want < 0 || got == want); });
+}
+
+/// One admission, so that its steps need not hand everything to each other.
+class Admission {
+ public:
+  Admission(const Request& request, const std::vector<TensorEntry>& tensors, const ModelInfo& model,
+            const AdmissionLimits& limits)
+      : request_(request), tensors_(tensors), model_(model), limits_(limits) {}
+
+  Result<Admitted> run() {
+    if (request_.samples < 1 || request_.samples > limits_.max_samples) {
+      return invalid("samples is " + std::to_string(request_.samples) + "; this cluster takes 1 to " +
+                         std::to_string(limits_.max_samples),
+                     "/samples");
+    }
+    PA_TRY(refuse_what_is_missing_here());
+    PA_TRY(check_tensor_names());
+    PA_TRY(request_.op == Operation::kSample ? check_sample() : check_forward());
+    PA_TRY(check_conditions());
+    PA_TRY(lay_out());
+    return std::move(admitted_);
+  }
+
+ private:
+  const TensorSpec* find(const std::string& name) const {
+    for (const TensorEntry& entry : tensors_) {
+      if (entry.spec.name == name) return &entry.spec;
+    }
+    return nullptr;
+  }
+
+  /// Fields that the request format has and this version does not carry out: refused, never ignored.
+  Status refuse_what_is_missing_here() const {
+    const auto refuse = [](const char* what, const char* field) {
+      return invalid(std::string("this version does not support ") + what, field);
+    };
+    if (!request_.loras.empty()) return refuse("LoRAs; leave 'loras' out", "/loras");
+    if (request_.inpaint) return refuse("inpainting; leave 'inpaint' out", "/inpaint");
+    if (request_.preview.every > 0) return refuse("previews; leave 'preview' out", "/preview");
+    if (request_.guidance.rescale != 0) return refuse("guidance rescale; use 0", "/guidance/rescale");
+    if (request_.positive.size() > 1) return refuse("more than one condition a polarity", "/positive/1");
+    if (request_.negative.size() > 1) return refuse("more than one condition a polarity", "/negative/1");
+    for (const auto& [list, name] : {std::pair{&request_.positive, "/positive/0"}, {&request_.negative, "/negative/0"}}) {
+      for (const Condition& condition : *list) {
+        const std::string field = name;
+        if (!condition.mask.empty()) return refuse("condition masks", (field + "/mask").c_str());
+        if (!condition.area.empty()) return refuse("condition areas", (field + "/area").c_str());
+        if (condition.strength != 1) return refuse("condition strengths but 1", (field + "/strength").c_str());
+        if (condition.start != 0 || condition.end != 1) {
+          return refuse("condition time ranges; use start 0 and end 1", (field + "/start").c_str());
+        }
+      }
+    }
+    return {};
+  }
+
+  Status check_tensor_names() const {
+    std::set<std::string> seen;
+    for (const TensorEntry& entry : tensors_) {
+      PA_ASSIGN(const std::uint64_t bytes, byte_size(entry.spec));
+      if (bytes == 0) return invalid("tensor '" + entry.spec.name + "' is empty", "/tensors/" + entry.spec.name);
+      if (!seen.insert(entry.spec.name).second) {
+        return invalid("tensor '" + entry.spec.name + "' is there twice", "/tensors/" + entry.spec.name);
+      }
+    }
+    return {};
+  }
+
+  static Error wrong_shape(const TensorSpec& spec, const std::string& expected) {
+    return invalid("tensor '" + spec.name + "' is " + std::string(name_of(spec.dtype)) + " " + to_string(spec.shape) +
+                       "; expected " + expected,
+                   "/tensors/" + spec.name);
+  }
+
+  Status check_sample() {
+    PA_ASSIGN(const Shape latent, latent_shape());
+    if (!model_.latent.empty() && !fits(latent, model_.latent)) {
+      return invalid("latent_shape is " + to_string(latent) + "; model '" + model_.name + "' takes " +
+                         in_words(model_.latent),
+                     "/latent_shape");
+    }
+    for (const char* name : {"latent", "noise"}) {
+      const TensorSpec* spec = find(name);
+      if (spec == nullptr) continue;
+      Shape whole{request_.samples};
+      whole.insert(whole.end(), latent.begin(), latent.end());
+      Shape single = whole;
+      single[0] = 1;
+      const bool one_for_all = std::string_view(name) == "latent" && spec->shape == single;
+      if (spec->dtype != DType::kF32 || (spec->shape != whole && !one_for_all)) {
+        return wrong_shape(*spec, "F32 " + to_string(whole));
+      }
+      known_.insert(name);
+    }
+    if (request_.noise == NoiseKind::kGiven && request_.add_noise && find("noise") == nullptr) {
+      return invalid("noise is 'given', but there is no tensor 'noise'", "/noise");
+    }
+    if (!request_.batch_index.empty() && std::ssize(request_.batch_index) != request_.samples) {
+      return invalid("batch_index has " + std::to_string(request_.batch_index.size()) + " entries; expected one a sample, " +
+                         std::to_string(request_.samples),
+                     "/batch_index");
+    }
+    PA_ASSIGN(const Program program, program_of(request_, model_.sampling));
+    admitted_.steps_per_sample = steps_of(program);
+    admitted_.result = {"samples", DType::kF32, {request_.samples}};
+    admitted_.result.shape.insert(admitted_.result.shape.end(), latent.begin(), latent.end());
+    return {};
+  }
+
+  Result<Shape> latent_shape() const {
+    if (!request_.latent_shape.empty()) return request_.latent_shape;
+    for (const char* name : {"latent", "noise"}) {
+      const TensorSpec* spec = find(name);
+      if (spec != nullptr && spec->shape.size() >= 2) return Shape(spec->shape.begin() + 1, spec->shape.end());
+    }
+    const auto fixed = [](std::int64_t size) { return size > 0; };
+    if (request_.size.empty() && !model_.latent.empty() && std::all_of(model_.latent.begin(), model_.latent.end(), fixed)) {
+      return model_.latent;
+    }
+    if (!request_.size.empty() && model_.latent.size() == 3 && model_.latent[0] > 0) {
+      const std::int64_t scale = model_.pixel_max > model_.pixel_min ? 1 : 8;
+      if (request_.size[0] % scale != 0 || request_.size[1] % scale != 0) {
+        return invalid("size must be in multiples of " + std::to_string(scale) + " pixels", "/size");
+      }
+      return Shape{model_.latent[0], request_.size[1] / scale, request_.size[0] / scale};
+    }
+    return invalid("the latent's shape is not known: give latent_shape [C, H, W]; model '" + model_.name + "' takes " +
+                       in_words(model_.latent),
+                   "/latent_shape");
+  }
+
+  Status check_forward() {
+    const TensorSpec* x = find("x");
+    if (x == nullptr) return invalid("op 'forward' needs the tensor 'x' [N, ...]", "/tensors/x");
+    const bool rows_match = !x->shape.empty() && x->shape[0] == request_.samples;
+    if (x->dtype != DType::kF32 || !rows_match) {
+      return wrong_shape(*x, "F32 [" + std::to_string(request_.samples) + ", ...] (samples rows)");
+    }
+    if (!model_.latent.empty() && !fits(std::span(x->shape).subspan(1), model_.latent)) {
+      return wrong_shape(*x, "F32 rows of " + in_words(model_.latent) + " for model '" + model_.name + "'");
+    }
+    known_.insert("x");
+    if (const TensorSpec* timestep = find("timestep"); timestep != nullptr) {
+      if (timestep->dtype != DType::kF32 || (timestep->shape != Shape{request_.samples} && timestep->shape != Shape{1})) {
+        return wrong_shape(*timestep, "F32 [" + std::to_string(request_.samples) + "] or [1]");
+      }
+      known_.insert("timestep");
+    } else if (model_.family != "noop") {
+      return invalid("op 'forward' needs the tensor 'timestep' [N]", "/tensors/timestep");
+    }
+    admitted_.result = {"output", DType::kF32, x->shape};
+    return {};
+  }
+
+  /// Conditions a polarity of the request refers to; op forward has always "cond.0".
+  std::vector<std::pair<std::string, std::string>> referred() const {
+    std::vector<std::pair<std::string, std::string>> prefixes;
+    for (const Condition& condition : request_.positive) prefixes.emplace_back(condition.tensors, "/positive/0/tensors");
+    for (const Condition& condition : request_.negative) prefixes.emplace_back(condition.tensors, "/negative/0/tensors");
+    if (request_.op == Operation::kForward && request_.positive.empty()) prefixes.emplace_back("cond.0", "/positive");
+    return prefixes;
+  }
+
+  Status check_conditions() {
+    PA_TRY(check_labels());
+    const auto prefixes = referred();
+    for (const TensorEntry& entry : tensors_) {
+      const TensorSpec& spec = entry.spec;
+      if (known_.contains(spec.name)) continue;
+      const std::optional<ConditionName> name = parse_condition_name(spec.name);
+      const bool used = name && std::any_of(prefixes.begin(), prefixes.end(),
+                                            [&](const auto& prefix) { return prefix.first == name->prefix; });
+      if (!used) {
+        return invalid("nothing in the request uses tensor '" + spec.name + "'", "/tensors/" + spec.name);
+      }
+      PA_TRY(check_condition_tensor(spec, *name));
+    }
+    const bool needed = std::any_of(model_.inputs.begin(), model_.inputs.end(),
+                                    [](const InputSpec& input) { return input.required; });
+    if (request_.labels.empty() && needed && request_.positive.empty() && request_.op == Operation::kSample) {
+      return invalid("model '" + model_.name + "' needs conditioning: give 'positive'" +
+                         (model_.labels.empty() ? "" : " or 'labels'"),
+                     "/positive");
+    }
+    for (const auto& [prefix, field] : prefixes) PA_TRY(check_complete(prefix, field));
+    if (request_.guidance.cfg != 1 && request_.op == Operation::kSample && request_.negative.empty() && needed) {
+      return invalid("cfg is not 1, so 'negative' is needed", "/negative");
+    }
+    return {};
+  }
+
+  Status check_labels() const {
+    if (request_.labels.empty()) return {};
+    if (!request_.positive.empty()) {
+      return invalid("give either 'labels' or 'positive', not both", "/labels");
+    }
+    if (std::ssize(request_.labels) != request_.samples) {
+      return invalid("labels has " + std::to_string(request_.labels.size()) + " entries; expected one a sample, " +
+                         std::to_string(request_.samples),
+                     "/labels");
+    }
+    for (std::size_t i = 0; i < request_.labels.size(); ++i) {
+      const std::string& label = request_.labels[i];
+      if (std::find(model_.labels.begin(), model_.labels.end(), label) != model_.labels.end()) continue;
+      const std::string field = "/labels/" + std::to_string(i);
+      if (model_.labels.empty()) return invalid("model '" + model_.name + "' has no labels", field);
+      return invalid("model '" + model_.name + "' has no label '" + label + "'" + suggestion(label, model_.labels),
+                     field);
+    }
+    return {};
+  }
+
+  Status check_condition_tensor(const TensorSpec& spec, const ConditionName& name) const {
+    const auto input = std::find_if(model_.inputs.begin(), model_.inputs.end(),
+                                    [&](const InputSpec& candidate) { return candidate.name == name.input; });
+    if (input == model_.inputs.end()) {
+      std::vector<std::string> names;
+      for (const InputSpec& candidate : model_.inputs) names.push_back(candidate.name);
+      return invalid("model '" + model_.name + "' has no input '" + name.input + "'" + suggestion(name.input, names),
+                     "/tensors/" + spec.name);
+    }
+    const std::string expected = "F32 rows of " + in_words(input->shape) + ", 1 or " + std::to_string(request_.samples);
+    const bool rows_fit = !spec.shape.empty() && (spec.shape[0] == 1 || (name.only < 0 && spec.shape[0] == request_.samples));
+    if (spec.dtype != input->dtype || !rows_fit || !fits(std::span(spec.shape).subspan(1), input->shape)) {
+      return wrong_shape(spec, expected);
+    }
+    if (name.only >= request_.samples) {
+      return invalid("tensor '" + spec.name + "' is for sample " + std::to_string(name.only) + ", but there are " +
+                         std::to_string(request_.samples),
+                     "/tensors/" + spec.name);
+    }
+    return {};
+  }
+
+  /// Every required input of the model is there for every sample, as one tensor or one a sample.
+  Status check_complete(const std::string& prefix, const std::string& field) const {
+    for (const InputSpec& input : model_.inputs) {
+      const std::string name = prefix + "." + input.name;
+      if (!input.required || find(name) != nullptr) continue;
+      for (std::int64_t i = 0; i < request_.samples; ++i) {
+        if (find(name + "." + std::to_string(i)) == nullptr) {
+          return invalid("model '" + model_.name + "' needs the tensor '" + name + "', " + std::string(name_of(input.dtype)) +
+                             " rows of " + in_words(input.shape),
+                         field);
+        }
+      }
+    }
+    return {};
+  }
+
+  Status lay_out() {
+    std::vector<TensorSpec> specs;
+    for (const TensorEntry& entry : tensors_) specs.push_back(entry.spec);
+    PA_ASSIGN(const InputLayout layout, input_layout(specs));
+    admitted_.layout_bytes = layout.total;
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      InputTensor input;
+      input.spec = specs[i];
+      input.offset = layout.offsets[i];
+      const std::optional<ConditionName> name = parse_condition_name(specs[i].name);
+      PA_ASSIGN(const std::uint64_t bytes, byte_size(specs[i]));
+      admitted_.input_bytes += bytes;
+      if (name && name->only >= 0) {
+        input.rows = RowsOf::kOne;
+        input.only = name->only;
+        input.row_bytes = bytes;
+      } else {
+        input.rows = specs[i].shape[0] == request_.samples && request_.samples > 1 ? RowsOf::kSample : RowsOf::kAll;
+        input.row_bytes = bytes / static_cast<std::uint64_t>(specs[i].shape[0]);
+      }
+      admitted_.inputs.push_back(std::move(input));
+    }
+    PA_ASSIGN(const std::uint64_t result_bytes, byte_size(admitted_.result));
+    admitted_.result_row_bytes = result_bytes / static_cast<std::uint64_t>(request_.samples);
+    if (result_bytes > limits_.max_request_bytes || layout.total > limits_.max_request_bytes - result_bytes) {
+      return invalid("the request is " + std::to_string(layout.total) + " bytes of input and " +
+                         std::to_string(result_bytes) + " of result; this cluster takes " +
+                         std::to_string(limits_.max_request_bytes) + " in all",
+                     "/samples");
+    }
+    return {};
+  }
+
+  const Request& request_;
+  const std::vector<TensorEntry>& tensors_;
+  const ModelInfo& model_;
+  const AdmissionLimits& limits_;
+  std::set<std::string> known_;  ///< Tensors that are not conditions, already checked.
+  Admitted admitted_;
+};
+
+}  // namespace
+
+Result<Admitted> admit(const Request& request, const std::vector<TensorEntry>& tensors, const ModelInfo& model,
+                       const AdmissionLimits& limits) {
+  return Admission(request, tensors, model, limits).run();
+}
+
+}  // namespace pa

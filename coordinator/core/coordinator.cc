@@ -1,0 +1,248 @@
+#include "coordinator/core/coordinator.h"
+
+#include <algorithm>
+
+namespace pa {
+namespace {
+
+constexpr std::size_t kLostWorkersRemembered = 64;
+
+}  // namespace
+
+Coordinator::Coordinator(CoordinatorOptions options) : options_(std::move(options)) {
+  PA_CHECK(options_.epoch != 0);
+  // Shard ids of another epoch must not be mistaken for ours.
+  last_shard_ = options_.epoch << 32;
+}
+
+void Coordinator::step(const Event& event, TimePoint now, std::vector<Action>& out) {
+  PA_CHECK(!started_ || now >= now_);
+  now_ = now;
+  if (!started_) started_at_ = now;
+  started_ = true;
+  out_ = &out;
+  std::visit([this](const auto& specific) { on(specific); }, event);
+  if (membership_changed_) replace_all();
+  dispatch();
+  check_shutdown();
+  out_ = nullptr;
+}
+
+std::optional<TimePoint> Coordinator::next_deadline() const {
+  std::optional<TimePoint> next;
+  const auto consider = [&](std::optional<TimePoint> at) {
+    if (at && (!next || *at < *next)) next = at;
+  };
+  consider(next_progress_);
+  if (!timers_.empty()) consider(timers_.begin()->first);
+  for (const auto& [id, worker] : workers_.all()) {
+    const bool quiet = worker.state == WorkerState::kSuspect;
+    consider(worker.last_heard + (quiet ? options_.liveness.lost_after : options_.liveness.suspect_after));
+  }
+  if (!exiting_) consider(shutdown_at_);
+  return next;
+}
+
+void Coordinator::on(const event::Tick&) {
+  check_liveness();
+  check_timers();
+  if (next_progress_ && now_ >= *next_progress_) {
+    next_progress_.reset();
+    for (const RequestId& id : std::exchange(progress_due_, {})) {
+      if (Job* job = find(id)) send_progress(*job);
+    }
+  }
+}
+
+void Coordinator::check_liveness() {
+  std::vector<WorkerId> lost;
+  for (auto& [id, worker] : workers_.all()) {
+    const Duration silence = now_ - worker.last_heard;
+    if (silence >= options_.liveness.lost_after) {
+      lost.push_back(id);
+    } else if (silence >= options_.liveness.suspect_after && worker.state != WorkerState::kSuspect) {
+      set_state(worker, WorkerState::kSuspect, "silent for " + std::to_string(to_seconds(silence)) + " s");
+    }
+  }
+  for (const WorkerId id : lost) {
+    const double silence = to_seconds(now_ - workers_.find(id)->last_heard);
+    lose_worker(id, "silent for " + std::to_string(silence) + " s");
+  }
+}
+
+void Coordinator::check_timers() {
+  while (!timers_.empty() && timers_.begin()->first <= now_) {
+    const RequestId id = timers_.begin()->second;
+    timers_.erase(timers_.begin());
+    Job* job = find(id);
+    if (job == nullptr) continue;
+    if (!job->active()) {
+      erase(id);
+    } else {
+      const std::string limit = std::to_string(job->request.deadline_seconds);
+      end(*job, Error{Code::kDeadline,
+                      "deadline_seconds " + limit + " passed with " + std::to_string(job->done) + " of " +
+                          std::to_string(job->request.samples) + " samples done",
+                      "/deadline_seconds"});
+    }
+  }
+}
+
+void Coordinator::on(const event::Shutdown& event) {
+  if (!shutdown_at_) shutdown_at_ = now_ + event.grace;
+}
+
+void Coordinator::check_shutdown() {
+  if (!shutdown_at_ || exiting_) return;
+  if (now_ >= *shutdown_at_) {
+    std::vector<RequestId> active;
+    for (const auto& [id, job] : jobs_) {
+      if (job.active()) active.push_back(id);
+    }
+    for (const RequestId& id : active) end(*find(id), unavailable("the coordinator is shutting down"));
+    exiting_ = true;
+  } else {
+    // A finished request whose client is connected is about to be acknowledged; others would be lost anyway.
+    exiting_ = std::none_of(jobs_.begin(), jobs_.end(),
+                            [](const auto& entry) { return entry.second.active() || entry.second.client; });
+  }
+  if (exiting_) emit(action::Exit{});
+}
+
+void Coordinator::on(const StreamArrived& event) {
+  switch (event.stream.kind) {
+    case StreamKind::kRequestInput:
+      if (Job* job = find(event.stream.request); job != nullptr && event.whole) inputs_complete(*job);
+      return;
+    case StreamKind::kShardResult:
+      if (Shard* shard = find(event.stream.shard)) {
+        shard->arrived = event.upto;
+        complete_pending(*shard);
+      }
+      return;
+    case StreamKind::kRequestResult:
+    case StreamKind::kShardInput:
+      return;
+  }
+}
+
+void Coordinator::on(const StreamSent& event) {
+  if (event.stream.kind == StreamKind::kShardInput) emit(action::Close{event.stream});
+}
+
+Job* Coordinator::find(const RequestId& request) {
+  const auto found = jobs_.find(request);
+  return found == jobs_.end() ? nullptr : &found->second;
+}
+
+Shard* Coordinator::find(ShardId shard) {
+  const auto found = shards_.find(shard);
+  return found == shards_.end() ? nullptr : &found->second;
+}
+
+void Coordinator::check_invariants() const {
+  std::uint64_t bytes = 0;
+  std::int64_t active = 0;
+  std::set<ShardId> shards_of_jobs;
+  for (const auto& [id, job] : jobs_) {
+    PA_CHECK(job.id == id);
+    std::int64_t waiting = std::ssize(job.unplaced);
+    for (const auto& [worker, samples] : job.planned) {
+      PA_CHECK(!samples.empty());
+      waiting += std::ssize(samples);
+      const auto queue = queues_.find(worker);
+      PA_CHECK(queue != queues_.end() && queue->second.contains(job.key));
+    }
+    std::int64_t assigned = 0;
+    for (const ShardId shard : job.shards) {
+      const auto found = shards_.find(shard);
+      PA_CHECK(found != shards_.end() && found->second.request == id);
+      assigned += std::ssize(found->second.open);
+      for (const std::int64_t sample : found->second.open) {
+        PA_CHECK(job.samples[static_cast<std::size_t>(sample)].state == SampleState::kAssigned);
+      }
+      shards_of_jobs.insert(shard);
+    }
+    if (job.active()) {
+      ++active;
+      bytes += job.admitted.layout_bytes;
+      if (job.state == JobState::kRunning) {
+        PA_CHECK(waiting + assigned + job.done + job.failed == job.request.samples);
+      }
+    } else {
+      PA_CHECK(waiting == 0 && assigned == 0 && job.shards.empty());
+    }
+    bytes += job.admitted.result_row_bytes * static_cast<std::uint64_t>(job.request.samples);
+    PA_CHECK(job.result_appended == job.admitted.result_row_bytes * static_cast<std::uint64_t>(job.done));
+  }
+  PA_CHECK(shards_of_jobs.size() == shards_.size());
+  PA_CHECK(bytes == buffered_bytes_);
+  PA_CHECK(active == active_);
+  for (const auto& [id, worker] : workers_.all()) {
+    std::int64_t assigned = 0;
+    for (const ShardId shard : worker.shards) {
+      const auto found = shards_.find(shard);
+      PA_CHECK(found != shards_.end() && found->second.worker == id);
+      assigned += std::ssize(found->second.open);
+    }
+    PA_CHECK(assigned == worker.assigned);
+    PA_CHECK(assigned <= std::max<std::int64_t>(worker.hello.credit_samples, 1));
+  }
+  PA_CHECK(lost_.size() <= kLostWorkersRemembered);
+}
+
+std::int64_t Coordinator::waiting_samples() const {
+  std::int64_t waiting = 0;
+  for (const auto& [id, job] : jobs_) {
+    waiting += std::ssize(job.unplaced);
+    for (const auto& [worker, samples] : job.planned) waiting += std::ssize(samples);
+  }
+  return waiting;
+}
+
+ClusterStatus Coordinator::status(TimePoint now) const {
+  ClusterStatus status;
+  status.epoch = options_.epoch;
+  status.version = options_.version;
+  status.journal = options_.journal;
+  status.uptime_seconds = to_seconds(now - started_at_);
+  for (const auto& [id, worker] : workers_.all()) {
+    WorkerStatus row;
+    row.name = worker.hello.name;
+    row.device = worker.hello.device;
+    row.device_name = worker.hello.device_name;
+    row.host = worker.hello.host;
+    row.pid = worker.hello.pid;
+    row.state = std::string(name_of(worker.state));
+    row.weight = worker.weight;
+    row.models = worker.hello.models;
+    row.assigned = worker.assigned;
+    if (const auto totals = totals_.find(row.name); totals != totals_.end()) {
+      row.samples_done = totals->second.samples;
+      row.steps_done = totals->second.steps;
+      row.busy_seconds = totals->second.busy_seconds;
+    }
+    row.last_heard_seconds = to_seconds(now - worker.last_heard);
+    row.free_memory_bytes = worker.free_memory_bytes;
+    row.numerics_id = worker.hello.numerics_id;
+    status.workers.push_back(std::move(row));
+  }
+  for (const auto& [name, row] : lost_) status.workers.push_back(row);
+  for (const auto& [id, job] : jobs_) {
+    RequestStatus row;
+    row.request = id;
+    row.model = job.request.model;
+    row.tag = job.request.tag;
+    row.state = job.state == JobState::kDone          ? "done"
+                : job.state != JobState::kRunning     ? "receiving"
+                : job.done == 0 && job.shards.empty() ? "waiting"
+                                                      : "running";
+    row.samples = job.request.samples;
+    row.done = job.done;
+    row.age_seconds = to_seconds(now - job.admitted_at);
+    status.requests.push_back(std::move(row));
+  }
+  return status;
+}
+
+}  // namespace pa

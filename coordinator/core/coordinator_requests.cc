@@ -1,0 +1,268 @@
+// The client's side of the coordinator: from Submit to DoneAck.
+
+#include <algorithm>
+
+#include "coordinator/core/coordinator.h"
+#include "shared/core/nearest.h"
+
+namespace pa {
+namespace {
+
+bool same_content(const Job& job, const Submit& submit) {
+  return job.body == submit.body &&
+         std::equal(job.tensors.begin(), job.tensors.end(), submit.tensors.begin(), submit.tensors.end(),
+                    [](const TensorEntry& a, const TensorEntry& b) { return a.spec == b.spec && a.digest == b.digest; });
+}
+
+}  // namespace
+
+void Coordinator::on(const event::Submitted& event) {
+  const Submit& submit = event.submit;
+  if (Job* known = find(submit.request)) {
+    if (!same_content(*known, submit)) {
+      return refuse(event.peer, submit.request,
+                    invalid("request id " + to_string(submit.request) + " is in use for another request; make a new id"));
+    }
+    return resubmitted(*known, event.peer, submit);
+  }
+
+  if (tombstones_.contains(submit.request)) return;  // a late copy of a Submit that was answered and acknowledged
+  Result<Admitted> admitted = check(submit, event.body);
+  if (!admitted.ok()) return refuse(event.peer, submit.request, admitted.error());
+
+  Job job;
+  job.id = submit.request;
+  job.request = *event.body;
+  job.admitted = std::move(admitted).value();
+  if (submit.plan_only) {
+    Accepted answer{submit.request, options_.epoch, job.admitted.result, {}};
+    answer.plan = explain(plan_by_weight(job.request.samples, candidates(job.request.model)));
+    return send(event.peer, std::move(answer));
+  }
+  job.key = {-job.request.priority, ++last_sequence_};
+  job.client = event.peer;
+  job.client_window = submit.window;
+  job.body = submit.body;
+  job.tensors = submit.tensors;
+  job.samples.resize(static_cast<std::size_t>(job.request.samples));
+  job.reports.resize(job.samples.size());
+  job.admitted_at = now_;
+  job.input = BufferId{++last_buffer_};
+  job.result = BufferId{++last_buffer_};
+  const std::uint64_t result_bytes = job.admitted.result_row_bytes * job.samples.size();
+  buffered_bytes_ += job.admitted.layout_bytes + result_bytes;
+  ++active_;
+  if (job.request.deadline_seconds > 0) {
+    job.deadline = now_ + from_seconds(job.request.deadline_seconds);
+    timers_.emplace(*job.deadline, job.id);
+  }
+  emit(action::Allocate{job.input, job.admitted.layout_bytes, job.id});
+  emit(action::Allocate{job.result, result_bytes, job.id});
+  const bool eager = job.admitted.input_bytes <= kEagerBytes;
+  emit(action::Receive{job.input_stream(), event.peer, job.input, job.admitted.input_bytes, !eager});
+  Job& kept = jobs_.emplace(job.id, std::move(job)).first->second;
+  if (kept.admitted.input_bytes == 0) inputs_complete(kept);
+}
+
+Result<Admitted> Coordinator::check(const Submit& submit, const Result<Request>& body) const {
+  if (submit.protocol != kProtocolVersion) {
+    return invalid("the client speaks protocol " + std::to_string(submit.protocol) + ", this coordinator " +
+                   std::to_string(kProtocolVersion) + ": use programs of one version");
+  }
+  if (!body.ok()) return body.error();
+  if (shutdown_at_) return unavailable("the coordinator is shutting down");
+
+  const ModelInfo* model = workers_.model(body->model);
+  if (model == nullptr) {
+    const std::set<std::string> known = workers_.model_names();
+    if (known.empty()) return unavailable("no worker is live");
+    const std::vector<std::string> names(known.begin(), known.end());
+    return Error{Code::kUnavailable,
+                 "no live worker has a model '" + body->model + "'" + suggestion(body->model, names),
+                 "/model"};
+  }
+  Result<Admitted> admitted = admit(*body, submit.tensors, *model, options_.admission);
+  if (!admitted.ok() || submit.plan_only) return admitted;
+
+  const std::uint64_t bytes = admitted->layout_bytes + admitted->result_row_bytes * static_cast<std::uint64_t>(body->samples);
+  if (std::ssize(jobs_) >= options_.max_requests) {
+    return overloaded("the coordinator holds " + std::to_string(jobs_.size()) + " requests, its limit");
+  }
+  if (bytes > options_.max_total_bytes || buffered_bytes_ > options_.max_total_bytes - bytes) {
+    return overloaded("the request needs " + std::to_string(bytes) + " bytes; " + std::to_string(buffered_bytes_) +
+                      " of the coordinator's " + std::to_string(options_.max_total_bytes) + " are in use");
+  }
+  return admitted;
+}
+
+void Coordinator::refuse(PeerId peer, const RequestId& request, const Error& error) {
+  Refused refused{request, error, 0};
+  if (error.code == Code::kOverloaded || error.code == Code::kUnavailable) refused.retry_after_seconds = 1;
+  tell(note::RequestRefused{request, error});
+  send(peer, std::move(refused));
+}
+
+void Coordinator::resubmitted(Job& job, PeerId peer, const Submit& submit) {
+  const bool moved = job.client != peer;
+  if (moved) {
+    if (job.client) emit(action::ForgetPeer{*job.client});
+    job.client = peer;
+    job.client_window = submit.window;
+  }
+  switch (job.state) {
+    case JobState::kReceiving:
+      // The client asks because it heard nothing: tell it how far we are.
+      emit(action::Receive{job.input_stream(), peer, job.input, job.admitted.input_bytes, true});
+      return;
+    case JobState::kJournaling:
+      return;
+    case JobState::kRunning:
+    case JobState::kDone:
+      send_accepted(job);
+      if (moved) {
+        const std::uint64_t from = submit.result_epoch == options_.epoch ? submit.result_from : 0;
+        emit(action::StartSending{job.result_stream(), peer, job.client_window, std::min(from, job.result_appended)});
+      }
+      if (job.state == JobState::kDone) {
+        send(peer, job.outcome);
+      } else {
+        send_progress(job);
+      }
+      return;
+  }
+}
+
+void Coordinator::inputs_complete(Job& job) {
+  if (job.state != JobState::kReceiving) return;
+  emit(action::Close{job.input_stream()});
+  if (job.request.op == Operation::kForward) return accept(job);  // volatile: never journalled
+  job.state = JobState::kJournaling;
+  emit(action::WriteJournal{job.id});
+}
+
+void Coordinator::on(const event::Journaled& event) {
+  Job* job = find(event.request);
+  if (job != nullptr && job->state == JobState::kJournaling) accept(*job);
+}
+
+void Coordinator::accept(Job& job) {
+  job.state = JobState::kRunning;
+  for (std::int64_t i = 0; i < job.request.samples; ++i) job.unplaced.push_back(i);
+  job.plan = explain(plan_by_weight(job.request.samples, candidates(job.request.model)));
+  tell(note::RequestAccepted{job.id, job.request.model, job.request.samples, job.plan});
+  if (job.client) {
+    send_accepted(job);
+    emit(action::StartSending{job.result_stream(), *job.client, job.client_window, 0});
+  } else {
+    emit(action::StartSending{job.result_stream(), PeerId{0}, 0, 0});
+  }
+  place(job);
+}
+
+void Coordinator::send_accepted(const Job& job) {
+  if (job.client) send(*job.client, Accepted{job.id, options_.epoch, job.admitted.result, job.plan});
+}
+
+void Coordinator::on(const event::NoMemory& event) {
+  Job* job = find(event.request);
+  if (job == nullptr || !job->active()) return;
+  if (job->client) {
+    refuse(*job->client, job->id, overloaded("the coordinator has no memory for the request's tensors"));
+  }
+  job->client.reset();  // it has its answer
+  end(*job, overloaded("no memory"));
+  if (find(event.request) != nullptr) erase(event.request);
+}
+
+void Coordinator::on(const event::FromClient& event) {
+  if (const auto* ack = std::get_if<DoneAck>(&event.message)) {
+    const Job* job = find(ack->request);
+    if (job != nullptr && !job->active()) erase(ack->request);
+  } else if (const auto* wish = std::get_if<Cancel>(&event.message)) {
+    cancel(event.peer, wish->request);
+  } else if (const auto* query = std::get_if<StatusQuery>(&event.message)) {
+    ClusterStatus answer = status(now_);
+    answer.tag = query->tag;
+    send(event.peer, std::move(answer));
+  } else {
+    tell(note::ProtocolError{event.peer, "a client sent " + std::string(name_of(event.message))});
+  }
+}
+
+void Coordinator::cancel(PeerId peer, const RequestId& request) {
+  Job* job = find(request);
+  if (job == nullptr) return refuse(peer, request, invalid("there is no request " + to_string(request)));
+  if (job->active()) end(*job, Error{Code::kCancelled, "cancelled by a client", {}});
+  if (job->client != peer) send(peer, job->outcome);
+}
+
+void Coordinator::end(Job& job, const std::optional<Error>& error) {
+  PA_CHECK(job.active());
+  unqueue(job);
+  job.unplaced.clear();
+  for (const ShardId shard : std::set<ShardId>(job.shards)) drop_shard(shard);
+  if (job.deadline) timers_.erase({*job.deadline, job.id});
+  emit(action::Close{job.input_stream()});
+  emit(action::Release{job.input});
+  buffered_bytes_ -= job.admitted.layout_bytes;
+  const bool was_accepted = job.state == JobState::kRunning;
+  job.state = JobState::kDone;
+  job.ended_at = now_;
+  --active_;
+
+  Done& done = job.outcome;
+  done.request = job.id;
+  done.failed = error.has_value();
+  if (error) done.error = *error;
+  done.result_bytes = job.result_appended;
+  done.seconds = to_seconds(now_ - job.admitted_at);
+  done.queue_seconds = to_seconds(job.started_at.value_or(now_) - job.admitted_at);
+  for (std::size_t i = 0; i < job.samples.size(); ++i) {
+    const SampleState state = job.samples[i].state;
+    if (state == SampleState::kDone || state == SampleState::kFailed) done.samples.push_back(job.reports[i]);
+  }
+  progress_due_.erase(job.id);
+  if (was_accepted && job.client && !error) send_progress(job);
+  if (job.client) send(*job.client, done);
+  timers_.emplace(now_ + options_.retention, job.id);
+  tell(note::RequestFinished{job.id, error ? std::string(name_of(error->code)) : "ok", error ? error->message : "",
+                             job.request.samples, done.seconds, done.queue_seconds});
+  if (!job.client && job.request.op == Operation::kForward) erase(job.id);
+}
+
+void Coordinator::erase(const RequestId& request) {
+  Job* job = find(request);
+  PA_CHECK(job != nullptr && !job->active());
+  timers_.erase({job->ended_at + options_.retention, request});
+  emit(action::Close{job->result_stream()});
+  emit(action::Release{job->result});
+  buffered_bytes_ -= job->admitted.result_row_bytes * job->samples.size();
+  if (job->request.op != Operation::kForward) emit(action::EraseJournal{request});
+  jobs_.erase(request);
+  tombstones_.insert(request);
+}
+
+void Coordinator::send_progress(Job& job) {
+  if (!job.client) return;
+  RequestProgress progress;
+  progress.request = job.id;
+  progress.samples = job.request.samples;
+  progress.done = job.done + job.failed;
+  progress.steps_total = job.request.samples * job.admitted.steps_per_sample;
+  progress.waiting_for = job.waiting_for;
+  std::map<std::string, DeviceTotals> devices = job.devices;
+  for (const ShardId id : job.shards) {
+    const Shard& shard = shards_.at(id);
+    const Worker* worker = workers_.find(shard.worker);
+    DeviceTotals& totals = devices[worker->hello.name];
+    totals.steps += shard.steps;
+    totals.seconds += shard.seconds;
+  }
+  for (const auto& [name, totals] : devices) {
+    progress.steps += totals.steps;
+    progress.devices.push_back({name, totals.device, totals.assigned, totals.done, totals.steps, totals.seconds});
+  }
+  send(*job.client, std::move(progress));
+}
+
+}  // namespace pa

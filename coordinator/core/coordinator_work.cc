@@ -1,0 +1,370 @@
+// Samples and shards: who gets what, and what comes back.
+
+#include <algorithm>
+
+#include "coordinator/core/coordinator.h"
+
+namespace pa {
+namespace {
+
+/// The pieces of `input` that belong to `samples` (ascending), placed one after the other from `at` on.
+void append_rows(const InputTensor& input, BufferId buffer, const std::vector<std::int64_t>& samples, std::uint64_t at,
+                 std::vector<Piece>& pieces) {
+  if (input.rows != RowsOf::kSample) {
+    pieces.push_back({buffer, input.offset, input.row_bytes, at});
+    return;
+  }
+  for (std::size_t i = 0; i < samples.size();) {
+    std::size_t end = i + 1;
+    while (end < samples.size() && samples[end] == samples[end - 1] + 1) ++end;
+    const std::uint64_t bytes = (end - i) * input.row_bytes;
+    pieces.push_back({buffer, input.offset + static_cast<std::uint64_t>(samples[i]) * input.row_bytes, bytes, at});
+    at += bytes;
+    i = end;
+  }
+}
+
+/// Whether the sample's end was announced and its bytes are still on their way.
+bool is_pending(const Shard& shard, std::int64_t sample) {
+  return std::any_of(shard.pending.begin(), shard.pending.end(), [&](const SamplesDone& message) {
+    return std::any_of(message.samples.begin(), message.samples.end(),
+                       [&](const SampleReport& report) { return report.sample == sample; });
+  });
+}
+
+/// What a shard of `samples` needs of a job's inputs.
+struct ShardInput {
+  std::vector<TensorSpec> tensors;
+  std::vector<Piece> pieces;
+};
+
+ShardInput cut(const Job& job, const std::vector<std::int64_t>& samples) {
+  ShardInput cut;
+  std::vector<const InputTensor*> used;
+  for (const InputTensor& input : job.admitted.inputs) {
+    if (input.rows == RowsOf::kOne && !std::binary_search(samples.begin(), samples.end(), input.only)) continue;
+    TensorSpec spec = input.spec;
+    if (input.rows == RowsOf::kSample) spec.shape[0] = std::ssize(samples);
+    cut.tensors.push_back(std::move(spec));
+    used.push_back(&input);
+  }
+  const Result<InputLayout> layout = input_layout(cut.tensors);
+  PA_CHECK(layout.ok());  // part of a layout that was admitted
+  for (std::size_t i = 0; i < used.size(); ++i) {
+    append_rows(*used[i], job.input, samples, layout->offsets[i], cut.pieces);
+  }
+  return cut;
+}
+
+}  // namespace
+
+std::vector<PlanCandidate> Coordinator::candidates(const std::string& model) const {
+  const std::string identity = workers_.identity_of(model);
+  std::vector<PlanCandidate> candidates;
+  for (const auto& [id, worker] : workers_.all()) {
+    PlanCandidate candidate{id, worker.weight, {}};
+    const ModelInfo* info = model_of(worker, model);
+    if (worker.state != WorkerState::kLive) {
+      candidate.excluded = "is " + std::string(name_of(worker.state));
+    } else if (info == nullptr) {
+      candidate.excluded = "has no model '" + model + "'";
+    } else if (info->identity != identity) {
+      candidate.excluded = "its files of model '" + model + "' differ from the other workers'";
+    }
+    candidates.push_back(std::move(candidate));
+  }
+  return candidates;
+}
+
+std::vector<PlanShare> Coordinator::explain(const Plan& plan) const {
+  std::vector<PlanShare> shares;
+  for (const PlannedShare& share : plan.shares) {
+    const Worker& worker = workers_.all().at(share.worker);
+    shares.push_back({worker.hello.name, worker.hello.device, worker.weight, share.samples, share.reason});
+  }
+  return shares;
+}
+
+void Coordinator::unqueue(Job& job) {
+  for (const auto& [worker, samples] : job.planned) {
+    const auto queue = queues_.find(worker);
+    queue->second.erase(job.key);
+    if (queue->second.empty()) queues_.erase(queue);
+  }
+  job.planned.clear();
+}
+
+void Coordinator::place(Job& job) {
+  std::vector<std::int64_t> waiting(job.unplaced.begin(), job.unplaced.end());
+  for (const auto& [worker, samples] : job.planned) waiting.insert(waiting.end(), samples.begin(), samples.end());
+  if (waiting.empty()) return;
+  std::sort(waiting.begin(), waiting.end());
+  unqueue(job);
+  job.unplaced.clear();
+
+  const Plan plan = plan_by_weight(std::ssize(waiting), candidates(job.request.model));
+  if (!plan.placed) {
+    job.unplaced.assign(waiting.begin(), waiting.end());
+    job.waiting_for = workers_.all().empty() ? "no worker is connected"
+                                             : "no live worker with a weight has model '" + job.request.model + "'";
+    progress_due_.insert(job.id);
+    if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
+    return;
+  }
+  job.waiting_for.clear();
+  auto next = waiting.begin();
+  for (const PlannedShare& share : plan.shares) {
+    if (share.samples == 0) continue;
+    job.planned[share.worker].assign(next, next + share.samples);
+    queues_[share.worker].emplace(job.key, job.id);
+    next += share.samples;
+  }
+}
+
+void Coordinator::replace_all() {
+  membership_changed_ = false;
+  for (auto& [id, job] : jobs_) {
+    if (job.state == JobState::kRunning) place(job);
+  }
+}
+
+void Coordinator::dispatch() {
+  std::vector<WorkerId> served;
+  for (const auto& [id, queue] : queues_) served.push_back(id);
+  for (const WorkerId id : served) {
+    Worker* worker = workers_.find(id);
+    if (worker == nullptr || worker->state != WorkerState::kLive) continue;
+    while (queues_.contains(id)) {
+      const std::int64_t room = std::max<std::int64_t>(worker->hello.credit_samples, 1) - worker->assigned;
+      if (room <= 0) break;
+      Job& job = jobs_.at(queues_.at(id).begin()->second);
+      std::deque<std::int64_t>& planned = job.planned.at(id);
+      const auto count = std::min<std::int64_t>(room, std::ssize(planned));
+      std::vector<std::int64_t> samples(planned.begin(), planned.begin() + count);
+      planned.erase(planned.begin(), planned.begin() + count);
+      if (planned.empty()) {
+        job.planned.erase(id);
+        queues_.at(id).erase(job.key);
+        if (queues_.at(id).empty()) queues_.erase(id);
+      }
+      assign(*worker, job, std::move(samples));
+    }
+  }
+}
+
+void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> samples) {
+  Shard shard;
+  shard.id = ShardId{++last_shard_};
+  shard.request = job.id;
+  shard.worker = worker.id;
+  shard.assigned_at = now_;
+  shard.open.insert(samples.begin(), samples.end());
+  for (const std::int64_t i : samples) {
+    Sample& sample = job.samples[static_cast<std::size_t>(i)];
+    sample.state = SampleState::kAssigned;
+    shard.attempt = std::max(shard.attempt, ++sample.attempts);
+  }
+  const std::int64_t count = std::ssize(samples);
+  worker.assigned += count;
+  worker.shards.insert(shard.id);
+  job.shards.insert(shard.id);
+  DeviceTotals& totals = job.devices[worker.hello.name];
+  totals.device = worker.hello.device;
+  totals.assigned += count;
+  if (!job.started_at) job.started_at = now_;
+
+  ShardInput input = cut(job, samples);
+  Assign message{shard.id, job.id, job.body, samples, std::move(input.tensors), job.admitted.result, shard.attempt};
+  message.result.shape[0] = count;
+  std::uint64_t input_bytes = 0;
+  for (const Piece& piece : input.pieces) input_bytes += piece.bytes;
+
+  emit(action::Receive{shard.result_stream(), *worker.data, job.result,
+                       static_cast<std::uint64_t>(count) * job.admitted.result_row_bytes, false});
+  send(*worker.data, std::move(message));
+  if (!input.pieces.empty()) {
+    emit(action::StartSending{shard.input_stream(), *worker.data, worker.hello.window, 0});
+    for (std::size_t i = 0; i < input.pieces.size(); ++i) {
+      emit(action::Append{shard.input_stream(), input.pieces[i], i + 1 == input.pieces.size()});
+    }
+  }
+  tell(note::ShardAssigned{job.id, shard.id, worker.hello.name, count, shard.attempt, input_bytes});
+  shards_.emplace(shard.id, std::move(shard));
+}
+
+void Coordinator::compare_holdings(Worker& worker, const std::vector<ShardId>& held) {
+  for (const ShardId id : held) {
+    const Shard* shard = find(id);
+    if (shard == nullptr || shard->worker != worker.id) send(worker.control, Revoke{id});
+  }
+  // A beat may have left before an Assign arrived, but not long before.
+  const TimePoint settled = now_ - options_.liveness.suspect_after;
+  for (const ShardId id : std::set<ShardId>(worker.shards)) {
+    const bool is_held = std::find(held.begin(), held.end(), id) != held.end();
+    if (!is_held && find(id) != nullptr && find(id)->assigned_at <= settled) lose_shard(id, "does not hold it");
+  }
+}
+
+void Coordinator::on_samples_done(Worker& worker, const SamplesDone& message) {
+  Shard* shard = find(message.shard);
+  if (shard == nullptr || shard->worker != worker.id) return send(worker.control, Revoke{message.shard});
+  const bool seen = std::none_of(message.samples.begin(), message.samples.end(), [&](const SampleReport& report) {
+    return shard->open.contains(report.sample) && !is_pending(*shard, report.sample);
+  });
+  if (seen && message.stream_upto <= shard->announced) return;  // sent again
+  std::uint64_t rows = 0;
+  std::set<std::int64_t> told;
+  for (const SampleReport& report : message.samples) {
+    rows += report.failed ? 0 : 1;
+    if (!shard->open.contains(report.sample) || is_pending(*shard, report.sample) || !told.insert(report.sample).second) {
+      return lose_shard(shard->id, "protocol: it reported sample " + std::to_string(report.sample) + " out of turn");
+    }
+  }
+  const std::uint64_t row_bytes = jobs_.at(shard->request).admitted.result_row_bytes;
+  if (message.stream_upto != shard->announced + rows * row_bytes) {
+    return lose_shard(shard->id, "protocol: the bytes it announced do not match its samples");
+  }
+  shard->announced = message.stream_upto;
+  shard->pending.push_back(message);
+  complete_pending(*shard);
+}
+
+void Coordinator::complete_pending(Shard& shard) {
+  const ShardId id = shard.id;
+  while (Shard* open = find(id)) {
+    if (open->pending.empty() || open->arrived < open->pending.front().stream_upto) return;
+    const SamplesDone message = std::move(open->pending.front());
+    open->pending.pop_front();
+    finish_samples(*open, message);
+  }
+}
+
+void Coordinator::finish_samples(Shard& shard, const SamplesDone& message) {
+  Job& job = jobs_.at(shard.request);
+  Worker& worker = *workers_.find(shard.worker);
+  DeviceTotals& totals = job.devices[worker.hello.name];
+  std::int64_t finished = 0;
+  std::int64_t steps = 0;
+  std::optional<Error> fatal;
+  std::vector<std::pair<std::int64_t, std::int64_t>> runs;  // first, count
+  for (const SampleReport& told : message.samples) {
+    const auto index = static_cast<std::size_t>(told.sample);
+    SampleReport& report = job.reports[index];
+    report = told;
+    report.worker = worker.hello.name;
+    report.device = worker.hello.device;
+    report.attempts = job.samples[index].attempts;
+    shard.open.erase(told.sample);
+    --worker.assigned;
+    if (told.failed) {
+      job.samples[index].state = SampleState::kFailed;
+      ++job.failed;
+      if (!fatal) {
+        fatal = told.error;
+        fatal->message = "sample " + std::to_string(told.sample) + " on " + worker.hello.name + ": " + told.error.message;
+      }
+      continue;
+    }
+    job.samples[index].state = SampleState::kDone;
+    ++job.done;
+    ++finished;
+    steps += told.steps;
+    if (!runs.empty() && told.sample == runs.back().first + runs.back().second) {
+      ++runs.back().second;
+    } else {
+      runs.emplace_back(told.sample, 1);
+    }
+  }
+  for (const auto& [first, count] : runs) append_result(job, first, count);
+  totals.done += finished;
+  WorkerTotals& lifetime = totals_[worker.hello.name];
+  lifetime.samples += finished;
+  lifetime.steps += steps;
+  progress_due_.insert(job.id);
+  if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
+  tell(note::SamplesFinished{job.id, worker.hello.name, finished, steps,
+                             static_cast<std::uint64_t>(finished) * job.admitted.result_row_bytes});
+  if (shard.open.empty()) drop_shard(shard.id);
+  if (fatal && !job.request.partial) {
+    end(job, fatal);
+  } else {
+    end_if_complete(job);
+  }
+}
+
+void Coordinator::append_result(Job& job, std::int64_t first, std::int64_t count) {
+  const std::uint64_t row = job.admitted.result_row_bytes;
+  const std::uint64_t offset = static_cast<std::uint64_t>(first) * row;
+  const std::uint64_t bytes = static_cast<std::uint64_t>(count) * row;
+  job.result_appended += bytes;
+  const bool last = job.result_appended == row * job.samples.size();
+  emit(action::Append{job.result_stream(), Piece{job.result, offset, bytes, offset}, last});
+}
+
+void Coordinator::end_if_complete(Job& job) {
+  if (job.done + job.failed < job.request.samples) return;
+  if (job.done == 0) {
+    const auto failed = std::find_if(job.reports.begin(), job.reports.end(),
+                                     [](const SampleReport& report) { return report.failed; });
+    return end(job, failed->error);
+  }
+  end(job, std::nullopt);
+}
+
+void Coordinator::drop_shard(ShardId id) {
+  const auto found = shards_.find(id);
+  PA_CHECK(found != shards_.end());
+  Shard& shard = found->second;
+  Job& job = jobs_.at(shard.request);
+  if (Worker* worker = workers_.find(shard.worker)) {
+    send(worker->control, Revoke{id});
+    worker->assigned -= std::ssize(shard.open);
+    worker->shards.erase(id);
+    DeviceTotals& totals = job.devices[worker->hello.name];
+    totals.assigned -= std::ssize(shard.open);
+    totals.steps += shard.steps;
+    totals.seconds += shard.seconds;
+    totals_[worker->hello.name].busy_seconds += shard.seconds;
+  }
+  job.shards.erase(id);
+  emit(action::Close{shard.input_stream()});
+  emit(action::Close{shard.result_stream()});
+  shards_.erase(found);
+}
+
+void Coordinator::lose_shard(ShardId id, const std::string& reason) {
+  const Shard shard = shards_.at(id);
+  Job& job = jobs_.at(shard.request);
+  const Worker& worker = *workers_.find(shard.worker);
+  tell(note::ShardLost{shard.request, id, worker.hello.name, std::ssize(shard.open), reason});
+  drop_shard(id);
+  for (const std::int64_t i : shard.open) {
+    Sample& sample = job.samples[static_cast<std::size_t>(i)];
+    if (sample.attempts < options_.max_attempts) {
+      sample.state = SampleState::kWaiting;
+      job.unplaced.push_back(i);
+      continue;
+    }
+    sample.state = SampleState::kFailed;
+    ++job.failed;
+    SampleReport& report = job.reports[static_cast<std::size_t>(i)];
+    report.sample = i;
+    report.worker = worker.hello.name;
+    report.device = worker.hello.device;
+    report.attempts = sample.attempts;
+    report.failed = true;
+    report.error = {Code::kWorkerLost,
+                    "sample " + std::to_string(i) + " was lost " + std::to_string(sample.attempts) +
+                        " times; the last time " + worker.hello.name + " " + reason,
+                    {}};
+  }
+  if (job.failed > 0 && !job.request.partial) {
+    const auto failed = std::find_if(job.reports.begin(), job.reports.end(),
+                                     [](const SampleReport& report) { return report.failed; });
+    return end(job, failed->error);
+  }
+  place(job);
+  if (job.done + job.failed == job.request.samples) end_if_complete(job);
+}
+
+}  // namespace pa

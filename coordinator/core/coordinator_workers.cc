@@ -1,0 +1,183 @@
+// Workers: how they join, how they are known to live, and how they leave.
+
+#include <cmath>
+
+#include "coordinator/core/coordinator.h"
+
+namespace pa {
+namespace {
+
+constexpr std::size_t kLostWorkersRemembered = 64;
+
+}  // namespace
+
+void Coordinator::on(const event::FromWorker& event) {
+  if (const auto* hello = std::get_if<Hello>(&event.message)) return on_hello(event.peer, *hello);
+  if (const auto* attach = std::get_if<Attach>(&event.message)) return on_attach(event.peer, *attach);
+
+  Worker* worker = workers_.of_peer(event.peer);
+  if (worker == nullptr) return send(event.peer, Rehello{});
+  heard(*worker);
+  if (const auto* beat = std::get_if<Heartbeat>(&event.message)) {
+    worker->free_memory_bytes = beat->free_memory_bytes;
+    worker->passes = beat->passes;
+    compare_holdings(*worker, beat->shards);
+    send(worker->control, HeartbeatAck{beat->sequence});
+  } else if (const auto* progress = std::get_if<WorkerProgress>(&event.message)) {
+    for (const ShardProgress& moved : progress->shards) {
+      Shard* shard = find(moved.shard);
+      if (shard == nullptr || shard->worker != worker->id) continue;
+      shard->steps = moved.steps;
+      shard->seconds = moved.seconds;
+      progress_due_.insert(shard->request);
+      if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
+    }
+  } else if (const auto* done = std::get_if<SamplesDone>(&event.message)) {
+    on_samples_done(*worker, *done);
+  } else if (std::holds_alternative<Draining>(event.message)) {
+    worker->draining = true;
+    set_state(*worker, WorkerState::kDraining, "it asked to leave");
+  } else if (std::holds_alternative<Bye>(event.message)) {
+    lose_worker(worker->id, "left");
+  } else {
+    tell(note::ProtocolError{event.peer, "worker " + worker->hello.name + " sent " + std::string(name_of(event.message))});
+  }
+}
+
+void Coordinator::on_hello(PeerId peer, const Hello& hello) {
+  const auto reject = [&](Error error) {
+    tell(note::WorkerRefused{hello.name, error});
+    send(peer, Rejected{std::move(error)});
+  };
+  if (hello.protocol != kProtocolVersion) {
+    return reject(invalid("worker " + hello.name + " speaks protocol " + std::to_string(hello.protocol) +
+                          ", this coordinator " + std::to_string(kProtocolVersion) + ": use programs of one version"));
+  }
+  if (hello.name.empty()) return reject(invalid("a worker must have a name"));
+  if (!std::isfinite(hello.weight) || hello.weight < 0) {
+    return reject(invalid("worker " + hello.name + " has weight " + std::to_string(hello.weight) + "; expected 0 or more"));
+  }
+  if (Worker* namesake = workers_.find(hello.name)) {
+    if (namesake->control == peer && namesake->hello.boot == hello.boot) {  // its Welcome was lost
+      heard(*namesake);
+      return send(peer, Welcome{options_.epoch, namesake->id, options_.liveness.beat_interval, options_.window_bytes});
+    }
+    const bool same_process = namesake->hello.boot == hello.boot;
+    if (!same_process && now_ - namesake->last_heard < options_.liveness.suspect_after) {
+      return reject(overloaded("a live worker is named " + hello.name + " already"));
+    }
+    lose_worker(namesake->id, same_process ? "connected anew" : "was replaced by a new process of its name");
+  }
+  if (Worker* before = workers_.of_peer(peer)) lose_worker(before->id, "said Hello under another name");
+
+  Worker& worker = workers_.add(hello, peer, now_);
+  worker.weight = weight_of(hello);
+  lost_.erase(hello.name);
+  totals_[hello.name];
+  send(peer, Welcome{options_.epoch, worker.id, options_.liveness.beat_interval, options_.window_bytes});
+}
+
+void Coordinator::on_attach(PeerId peer, const Attach& attach) {
+  Worker* worker = workers_.find(attach.worker);
+  if (worker == nullptr || worker->hello.boot != attach.boot) return send(peer, Rehello{});
+  heard(*worker);
+  const bool joined = worker->state == WorkerState::kAttaching;
+  if (worker->data != peer) {
+    if (worker->data) {
+      // Whatever was under way on the old connection may be lost with it.
+      for (const ShardId shard : std::set<ShardId>(worker->shards)) lose_shard(shard, "changed its data connection");
+      emit(action::ForgetPeer{*worker->data});
+    }
+    workers_.attach(*worker, peer);
+  }
+  send(peer, Attached{worker->id});
+  if (!joined) return;
+  worker->state = worker->draining ? WorkerState::kDraining : WorkerState::kLive;
+  membership_changed_ = true;
+  note::WorkerJoined joined_note{worker->hello.name, worker->hello.device, worker->hello.device_name,
+                                 worker->hello.host, worker->weight, {}};
+  for (const ModelInfo& model : worker->hello.models) joined_note.models.push_back(model.name);
+  tell(std::move(joined_note));
+  tell(note::WorkerState{worker->hello.name, std::string(name_of(worker->state)), "joined"});
+}
+
+void Coordinator::heard(Worker& worker) {
+  worker.last_heard = now_;
+  if (worker.state != WorkerState::kSuspect) return;
+  if (!worker.data) {
+    worker.state = WorkerState::kAttaching;
+  } else {
+    set_state(worker, worker.draining ? WorkerState::kDraining : WorkerState::kLive, "heard again");
+  }
+}
+
+void Coordinator::set_state(Worker& worker, WorkerState state, const std::string& reason) {
+  if (worker.state == state) return;
+  worker.state = state;
+  membership_changed_ = true;
+  tell(note::WorkerState{worker.hello.name, std::string(name_of(state)), reason});
+}
+
+void Coordinator::lose_worker(WorkerId id, const std::string& reason) {
+  Worker* worker = workers_.find(id);
+  PA_CHECK(worker != nullptr);
+  worker->state = WorkerState::kSuspect;  // gets nothing while its shards are given to others
+  while (!worker->shards.empty()) lose_shard(*worker->shards.begin(), reason);
+  queues_.erase(id);
+  for (auto& [request, job] : jobs_) {
+    const auto planned = job.planned.find(id);
+    if (planned == job.planned.end()) continue;
+    job.unplaced.insert(job.unplaced.end(), planned->second.begin(), planned->second.end());
+    job.planned.erase(planned);
+  }
+  WorkerStatus last;
+  last.name = worker->hello.name;
+  last.device = worker->hello.device;
+  last.device_name = worker->hello.device_name;
+  last.host = worker->hello.host;
+  last.state = "lost";
+  last.weight = worker->weight;
+  const WorkerTotals& totals = totals_[last.name];
+  last.samples_done = totals.samples;
+  last.steps_done = totals.steps;
+  last.busy_seconds = totals.busy_seconds;
+  if (lost_.size() >= kLostWorkersRemembered) lost_.erase(lost_.begin());
+  lost_[last.name] = last;
+  tell(note::WorkerState{last.name, "lost", reason});
+  emit(action::ForgetPeer{worker->control});
+  if (worker->data) emit(action::ForgetPeer{*worker->data});
+  workers_.remove(id);
+  membership_changed_ = true;
+}
+
+void Coordinator::on(const event::PeerGone& event) {
+  emit(action::ForgetPeer{event.peer});
+  if (Worker* worker = workers_.of_peer(event.peer)) return lose_worker(worker->id, "its connection is gone");
+  std::vector<RequestId> given_up;
+  for (auto& [id, job] : jobs_) {
+    if (job.client != event.peer) continue;
+    job.client.reset();
+    if (job.request.op == Operation::kForward) given_up.push_back(id);
+  }
+  for (const RequestId& id : given_up) {  // volatile: nobody will ask again under this id's promise
+    Job* job = find(id);
+    if (job->active()) {
+      end(*job, Error{Code::kCancelled, "the client is gone", {}});
+    } else {
+      erase(id);
+    }
+  }
+}
+
+void Coordinator::on(const event::WeightsChanged& event) {
+  options_.weights = event.weights;
+  for (auto& [id, worker] : workers_.all()) worker.weight = weight_of(worker.hello);
+  membership_changed_ = true;
+}
+
+double Coordinator::weight_of(const Hello& hello) const {
+  const auto configured = options_.weights.find(hello.name);
+  return configured == options_.weights.end() ? hello.weight : configured->second;
+}
+
+}  // namespace pa

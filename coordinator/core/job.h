@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "coordinator/core/admission.h"
+#include "coordinator/core/planner.h"
+#include "shared/core/id.h"
+#include "shared/core/request.h"
+#include "shared/core/time.h"
+#include "shared/wire/messages.h"
+#include "shared/wire/streams.h"
+
+namespace pa {
+
+/// Where a request stands.
+enum class JobState : std::uint8_t {
+  kReceiving,   ///< Its tensors are on their way.
+  kJournaling,  ///< They are here, and being made durable.
+  kRunning,     ///< Accepted; samples are waiting, under way or done.
+  kDone,        ///< Done was sent; waits for DoneAck, or for its retention to end.
+};
+
+enum class SampleState : std::uint8_t { kWaiting, kAssigned, kDone, kFailed };
+
+/// One sample of a job. Waiting: planned for a worker or unplaced; assigned: in exactly one shard.
+struct Sample {
+  SampleState state = SampleState::kWaiting;
+  std::int64_t attempts = 0;
+};
+
+/// Order in which jobs get devices: higher priority first, then first come.
+struct JobKey {
+  int negative_priority = 0;
+  std::uint64_t sequence = 0;
+  friend auto operator<=>(const JobKey&, const JobKey&) = default;
+};
+
+/// What one device has done for a job.
+struct DeviceTotals {
+  std::string device;
+  std::int64_t assigned = 0;
+  std::int64_t done = 0;
+  std::int64_t steps = 0;       ///< Of shards that are over.
+  double seconds = 0;           ///< Likewise.
+};
+
+/// A request from its admission to its end.
+struct Job {
+  RequestId id;
+  JobKey key;
+  JobState state = JobState::kReceiving;
+  std::optional<PeerId> client;
+  std::uint64_t client_window = 0;
+
+  std::string body;
+  Request request;
+  std::vector<TensorEntry> tensors;
+  Admitted admitted;
+  BufferId input;
+  BufferId result;
+
+  std::vector<Sample> samples;
+  std::vector<SampleReport> reports;  ///< [samples]
+  std::int64_t done = 0;
+  std::int64_t failed = 0;
+  std::map<WorkerId, std::deque<std::int64_t>> planned;  ///< Waiting samples by the worker they are planned for.
+  std::deque<std::int64_t> unplaced;                     ///< Waiting samples that no live worker can take.
+  std::string waiting_for;                               ///< Why there are unplaced ones.
+  std::set<ShardId> shards;                              ///< Those with samples still assigned.
+  std::vector<PlanShare> plan;                           ///< As of admission.
+  std::map<std::string, DeviceTotals> devices;           ///< By worker name.
+
+  TimePoint admitted_at;
+  std::optional<TimePoint> started_at;  ///< First sample under way.
+  std::optional<TimePoint> deadline;
+  TimePoint ended_at;
+  std::uint64_t result_appended = 0;  ///< Bytes given to the result stream.
+  Done outcome;                       ///< Meaningful in kDone.
+  bool progress_due = false;
+
+  [[nodiscard]] StreamId input_stream() const { return {StreamKind::kRequestInput, id, ShardId{0}}; }
+  [[nodiscard]] StreamId result_stream() const { return {StreamKind::kRequestResult, id, ShardId{0}}; }
+  [[nodiscard]] bool active() const { return state != JobState::kDone; }
+};
+
+/// The samples of one job that one worker holds, from Assign to the last SamplesDone.
+struct Shard {
+  ShardId id;
+  RequestId request;
+  WorkerId worker;
+  std::int64_t attempt = 1;
+  TimePoint assigned_at;
+  std::set<std::int64_t> open;      ///< Samples not finished.
+  std::uint64_t arrived = 0;        ///< Bytes of the result stream that are here.
+  std::uint64_t announced = 0;      ///< Bytes that SamplesDone messages have spoken of.
+  std::deque<SamplesDone> pending;  ///< Announced, bytes not here yet.
+  std::int64_t steps = 0;
+  double seconds = 0;
+
+  [[nodiscard]] StreamId input_stream() const { return {StreamKind::kShardInput, request, id}; }
+  [[nodiscard]] StreamId result_stream() const { return {StreamKind::kShardResult, request, id}; }
+};
+
+}  // namespace pa

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "shared/core/id.h"
+#include "shared/core/time.h"
+#include "shared/wire/messages.h"
+
+namespace pa {
+
+/// Attaching: welcomed, its data connection is not there yet. Suspect and draining get no new work.
+enum class WorkerState : std::uint8_t { kAttaching, kLive, kSuspect, kDraining };
+
+[[nodiscard]] std::string_view name_of(WorkerState state);
+
+/// A registered worker, from Hello to its loss.
+struct Worker {
+  WorkerId id;
+  Hello hello;
+  PeerId control;
+  std::optional<PeerId> data;
+  WorkerState state = WorkerState::kAttaching;
+  bool draining = false;  ///< Asked to leave; survives a spell of silence.
+  TimePoint last_heard;
+  double weight = 1;          ///< Its own, or the owner's override.
+  std::int64_t assigned = 0;  ///< Samples it holds.
+  std::set<ShardId> shards;
+  std::int64_t free_memory_bytes = -1;
+  std::uint64_t passes = 0;
+};
+
+/// What a worker of this name has done since the coordinator started, over all its registrations.
+struct WorkerTotals {
+  std::int64_t samples = 0;
+  std::int64_t steps = 0;
+  double busy_seconds = 0;
+};
+
+/// How long silence may last. See Heartbeat.
+struct LivenessOptions {
+  Duration beat_interval = std::chrono::milliseconds{500};
+  Duration suspect_after = std::chrono::milliseconds{1500};
+  Duration lost_after = std::chrono::seconds{3};
+};
+
+/// The workers there are, found by id, name or connection.
+class WorkerTable {
+ public:
+  /// Adds a worker under a new id. Its name must not be taken.
+  Worker& add(const Hello& hello, PeerId control, TimePoint now);
+  void attach(Worker& worker, PeerId data);
+  void remove(WorkerId id);
+
+  [[nodiscard]] Worker* find(WorkerId id);
+  [[nodiscard]] Worker* find(const std::string& name);
+  /// The worker that speaks on this connection, control or data.
+  [[nodiscard]] Worker* of_peer(PeerId peer);
+
+  [[nodiscard]] std::map<WorkerId, Worker>& all() { return workers_; }
+  [[nodiscard]] const std::map<WorkerId, Worker>& all() const { return workers_; }
+
+  /// The identity under which most workers have a model of this name (ties: the smaller worker id), or empty.
+  [[nodiscard]] std::string identity_of(const std::string& model) const;
+  /// The model as the workers with that identity describe it; nullptr if nobody has it.
+  [[nodiscard]] const ModelInfo* model(const std::string& name) const;
+  /// Names of all models that some worker has.
+  [[nodiscard]] std::set<std::string> model_names() const;
+
+ private:
+  std::map<WorkerId, Worker> workers_;
+  std::map<PeerId, WorkerId> peers_;
+  std::uint64_t last_id_ = 0;
+};
+
+/// The model of this name on this worker, or nullptr.
+[[nodiscard]] const ModelInfo* model_of(const Worker& worker, const std::string& name);
+
+}  // namespace pa
