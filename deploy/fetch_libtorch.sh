@@ -53,6 +53,8 @@ if cmp --silent "$target/requirements.txt" <(wanted) ||
   exit 0
 fi
 
+[[ ! -e $target || -f $target/requirements.txt ]] ||
+  fail "$target exists and is no LibTorch of this script; remove it or pass --dir"
 [[ $(uname -sm) == "Linux x86_64" ]] ||
   fail "there is no pinned wheel for $(uname -sm); unpack a LibTorch yourself and configure with -DLIBTORCH=DIR"
 command -v python3 > /dev/null || fail "python3 is missing; run deploy/install_deps.sh"
@@ -103,7 +105,6 @@ chmod 755 "$staging"
 
 # Renaming is what makes it appear whole or not at all.
 if [[ -e $target ]]; then
-  [[ -f $target/requirements.txt ]] || fail "$target exists and is no LibTorch of this script; remove it or pass --dir"
   mv "$target" "$staging.old"
 fi
 mv --no-target-directory "$staging" "$target"

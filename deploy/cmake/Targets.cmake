@@ -19,7 +19,7 @@ function(pa_add_subdirectories)
   endforeach()
 endfunction()
 
-# Without the worker, targets that need LibTorch are left out, and tests of them too.
+# Without the worker, targets that need LibTorch are left out, and programs and tests of them too.
 function(pa_left_out result)
   set(left_out FALSE)
   if(NOT PA_WITH_WORKER)
@@ -69,6 +69,10 @@ endfunction()
 # pa_program(NAME [TORCH] SOURCES main.cc ... DEPS x y ...): an executable in bin/. TORCH: its files see ATen.
 function(pa_program name)
   cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPS" ${ARGN})
+  pa_left_out(left_out ${ARG_DEPS})
+  if(left_out OR (ARG_TORCH AND NOT PA_WITH_WORKER))
+    return()
+  endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC pa_options ${ARG_DEPS})
   if(ARG_TORCH)
