@@ -29,8 +29,8 @@ packages=(
   nlohmann-json3-dev prometheus-cpp-dev
 )
 dev_packages=(
-  clang clang-format clang-tidy libbenchmark-dev libgmock-dev libgtest-dev python3-numpy
-  python3-pytest
+  clang clang-format clang-tidy libbenchmark-dev libgmock-dev libgtest-dev python3-jsonschema
+  python3-numpy python3-pytest
 )
 
 dry_run=

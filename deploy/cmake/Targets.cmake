@@ -82,7 +82,7 @@ function(pa_program name)
 endfunction()
 
 # pa_test(NAME [TORCH] LABEL unit|contract|sim|process [TIMEOUT s] SOURCES a_test.cc ... DEPS x y ...):
-# a GoogleTest program, one CTest entry. TORCH: its files see ATen.
+# a GoogleTest program, one CTest entry; those of processes run alone. TORCH: its files see ATen.
 function(pa_test name)
   cmake_parse_arguments(ARG "TORCH" "LABEL;TIMEOUT" "SOURCES;DEPS" ${ARGN})
   pa_left_out(left_out ${ARG_DEPS})
@@ -104,9 +104,12 @@ function(pa_test name)
   add_test(NAME ${name}
     COMMAND ${name} --gtest_brief=1 --gtest_output=xml:${PROJECT_BINARY_DIR}/test-results/${name}.xml)
   set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+  if(ARG_LABEL STREQUAL "process")
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+  endif()
 endfunction()
 
-# pa_pytest(NAME LABEL process|e2e [TIMEOUT s] FILE test_x.py): a pytest file, one CTest entry. The
+# pa_pytest(NAME LABEL process|e2e [TIMEOUT s] FILE test_x.py): a pytest file, one CTest entry, run alone. The
 # environment names the programs' folder (PA_BIN_DIR) and the repository (PA_SOURCE_DIR).
 function(pa_pytest name)
   cmake_parse_arguments(ARG "" "LABEL;TIMEOUT;FILE" "" ${ARGN})
@@ -119,8 +122,9 @@ function(pa_pytest name)
   add_test(NAME ${name} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}
     COMMAND ${PA_PYTHON} -B -m pytest -q -p no:cacheprovider
       --junit-xml=${PROJECT_BINARY_DIR}/test-results/${name}.xml ${ARG_FILE})
-  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT
-    "PA_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};PA_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
+  set_tests_properties(${name} PROPERTIES
+    LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT} RUN_SERIAL ON
+    ENVIRONMENT "PA_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};PA_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
 endfunction()
 
 # pa_benchmark(NAME [TORCH] SOURCES a_bench.cc ... DEPS x y ...): a Google Benchmark program in bench/.
