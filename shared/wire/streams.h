@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <variant>
 #include <vector>
 
@@ -48,7 +48,10 @@ using StreamEvent = std::variant<StreamArrived, StreamSent>;
 struct StreamOptions {
   std::uint64_t chunk_bytes = 1u << 20;     ///< Of one Put, at most.
   std::uint64_t window_bytes = 8u << 20;    ///< That this side lets a peer have under way, per stream.
-  Duration retry = std::chrono::seconds{1};  ///< An unfinished stream silent for so long is asked for again.
+  Duration retry = std::chrono::seconds{1};  ///< Silence before an expected byte is asked for, or an answer. Doubles
+                                             ///< while nobody answers, up to 8 times as long.
+  Duration pause = std::chrono::milliseconds{2};  ///< Before trying again what the transport had no room for.
+  std::uint64_t keep_bytes = 256u << 20;          ///< Freed memory kept for the next buffers, at most.
 };
 
 /// Moves bytes between the buffers of this process and its peers': chunked, in order, within a window, and resumable
@@ -77,15 +80,21 @@ class Streams {
 
   // ------------------------------------------------------------------------------------------------------- streams
 
-  /// Expects `total` bytes from `peer` into `buffer`. With `ask`, a Want is sent at once; without, the sender is known
-  /// to begin by itself. `peer` must be the one that sends; others' Puts are dropped. Opening an open stream again with
-  /// another peer continues where it stood, from the new peer. An unknown `buffer` is ignored.
+  /// Makes room for `total` bytes from `peer` in `buffer`. With `ask`, a Want is sent at once and everything is expected;
+  /// without, the sender is known to begin by itself, and silence is no reason to ask until expect() says so. `peer` must
+  /// be the one that sends; others' Puts are dropped. Opening an open stream again with another peer continues where it
+  /// stood, from the new peer. An unknown `buffer` is ignored.
   void receive(const StreamId& id, PeerId peer, BufferId buffer, std::uint64_t total, bool ask, TimePoint now);
+
+  /// The sender is known to have sent everything below `upto`: if it is not here after `retry` of silence, it is asked
+  /// for again. Never lowers what is expected; unknown ids are ignored.
+  void expect(const StreamId& id, std::uint64_t upto, TimePoint now);
 
   /// Begins a stream to `peer` at position `from`, with at most `window` bytes under way; pieces come by append().
   /// Opening an open stream again replaces its peer and position, and keeps its pieces.
   void send(const StreamId& id, PeerId peer, std::uint64_t window, std::uint64_t from, TimePoint now);
-  /// Adds bytes at the end of a stream. `last`: nothing more follows. The piece's buffer must be known.
+  /// Adds bytes at the end of a stream. `last`: nothing more follows. The piece's buffer must be known and hold it, if
+  /// the piece is not empty. An unknown stream is ignored.
   void append(const StreamId& id, const Piece& piece, bool last);
 
   /// Forgets a stream in either direction. Unknown ids are ignored.
@@ -101,10 +110,13 @@ class Streams {
   void on(PeerId peer, const Want& want, TimePoint now);
 
   /// Appends what must be sent now and what happened since the last call. Call after every turn of the loop, and at
-  /// next_deadline().
+  /// next_deadline(). The streams of a peer take turns, a Put each.
   void pump(TimePoint now, std::vector<Outgoing>& out, std::vector<StreamEvent>& events);
 
-  /// When silence on some stream becomes a reason to ask again; nullopt if nothing waits.
+  /// Takes back one of pump()'s messages that the transport had no room for (kOverloaded): it comes again after `pause`.
+  void unsent(const Outgoing& outgoing, TimePoint now);
+
+  /// When pump() may have something to do without anything having come in; nullopt if nothing waits. May be early.
   [[nodiscard]] std::optional<TimePoint> next_deadline() const;
 
   /// Bytes of all named buffers.
