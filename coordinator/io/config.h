@@ -8,6 +8,7 @@
 #include "shared/core/time.h"
 #include "shared/io/daemon_options.h"
 #include "shared/io/endpoints.h"
+#include "shared/io/http_server.h"
 #include "shared/io/log.h"
 #include "shared/io/settings.h"
 
@@ -18,18 +19,16 @@ struct CoordinatorConfig {
   std::string run_dir = "/run/parallelanything";  ///< Mode 0700; holds the ipc sockets.
   Endpoints endpoints;                            ///< Filled from run_dir by load, if not given.
 
-  struct Http {
-    std::string address = "127.0.0.1";
-    std::int64_t port = 9463;  ///< 0: a free one.
-  } http;
+  HttpOptions http{.port = 9463};
 
   struct Limits {
     std::int64_t max_samples = 4096;  ///< Of one request.
     std::int64_t max_requests = 256;  ///< Under way or finished and not yet fetched.
-    std::uint64_t max_request_bytes = std::uint64_t{4} << 30;  ///< Inputs and result of one request.
-    std::uint64_t max_total_bytes = std::uint64_t{16} << 30;   ///< Of all requests.
-    std::uint64_t window_bytes = std::uint64_t{8} << 20;       ///< Under way on one stream.
-    std::uint64_t chunk_bytes = std::uint64_t{1} << 20;        ///< Of one Put.
+    std::uint64_t max_request_bytes = std::uint64_t{4}
+                                      << 30;                  ///< Inputs and result of one request.
+    std::uint64_t max_total_bytes = std::uint64_t{16} << 30;  ///< Of all requests.
+    std::uint64_t window_bytes = std::uint64_t{8} << 20;      ///< Under way on one stream.
+    std::uint64_t chunk_bytes = std::uint64_t{1} << 20;       ///< Of one Put.
   } limits;
 
   struct Heartbeat {

@@ -11,7 +11,8 @@ namespace pa {
 struct DaemonOptions {
   std::string config_file;  ///< Empty: defaults and overrides only.
   bool check_config = false;
-  std::vector<std::pair<std::string, std::string>> overrides;  ///< (key path, YAML value), in order.
+  std::vector<std::pair<std::string, std::string>>
+      overrides;  ///< (key path, YAML value), in order.
 };
 
 /// Parses `--config FILE`, `--check-config`, `--set KEY=VALUE` (repeatable), `--version` and

@@ -20,4 +20,7 @@ struct Endpoints {
 /// (107 bytes). "tcp://" is refused: it is spoken with CURVE keys only, which this version lacks.
 [[nodiscard]] Status check_endpoint(const std::string& endpoint);
 
+/// kInvalid unless `address` is an IPv4 or IPv6 address in numbers.
+[[nodiscard]] Status check_ip_address(const std::string& address);
+
 }  // namespace pa

@@ -23,7 +23,8 @@
 namespace pa {
 
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
-inline constexpr std::array<std::string_view, 4> kLogLevelNames{"debug", "info", "warning", "error"};
+inline constexpr std::array<std::string_view, 4> kLogLevelNames{"debug", "info", "warning",
+                                                                "error"};
 
 /// text: `12:00:01.123 info worker.joined worker=a device=cpu`, in UTC.
 /// json: `{"ts":"2026-01-02T12:00:01.123Z","level":"info","event":"worker.joined","worker":"a"}`.
@@ -43,16 +44,19 @@ struct LogOptions {
 /// A field's value. Text is not copied: it must live until the call returns.
 class LogValue {
  public:
-  LogValue(bool value) : value_(value) {}                            // NOLINT(google-explicit-constructor)
-  LogValue(double value) : value_(value) {}                          // NOLINT(google-explicit-constructor)
-  LogValue(std::string_view value) : value_(value) {}                // NOLINT(google-explicit-constructor)
-  LogValue(const char* value) : value_(std::string_view(value)) {}   // NOLINT(google-explicit-constructor)
-  LogValue(const std::string& value) : value_(std::string_view(value)) {}  // NOLINT(google-explicit-constructor)
+  LogValue(bool value) : value_(value) {}              // NOLINT(google-explicit-constructor)
+  LogValue(double value) : value_(value) {}            // NOLINT(google-explicit-constructor)
+  LogValue(std::string_view value) : value_(value) {}  // NOLINT(google-explicit-constructor)
+  LogValue(const char* value)
+      : value_(std::string_view(value)) {}  // NOLINT(google-explicit-constructor)
+  LogValue(const std::string& value)
+      : value_(std::string_view(value)) {}  // NOLINT(google-explicit-constructor)
   template <std::signed_integral T>
-  LogValue(T value) : value_(static_cast<std::int64_t>(value)) {}    // NOLINT(google-explicit-constructor)
+  LogValue(T value)
+      : value_(static_cast<std::int64_t>(value)) {}  // NOLINT(google-explicit-constructor)
   template <std::unsigned_integral T>
-    requires(!std::same_as<T, bool>)
-  LogValue(T value) : value_(static_cast<std::uint64_t>(value)) {}   // NOLINT(google-explicit-constructor)
+  requires(!std::same_as<T, bool>) LogValue(T value)
+      : value_(static_cast<std::uint64_t>(value)) {}  // NOLINT(google-explicit-constructor)
 
   using Variant = std::variant<bool, std::int64_t, std::uint64_t, double, std::string_view>;
   [[nodiscard]] const Variant& get() const { return value_; }

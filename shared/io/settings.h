@@ -42,8 +42,9 @@ class Settings {
   template <class Enum>
   void choice(std::string path, Enum& value, std::vector<std::string_view> names,
               std::string reason) {
-    choice(std::move(path), std::move(names), [&value] { return static_cast<std::size_t>(value); },
-           [&value](std::size_t index) { value = static_cast<Enum>(index); }, std::move(reason));
+    choice(
+        std::move(path), std::move(names), [&value] { return static_cast<std::size_t>(value); },
+        [&value](std::size_t index) { value = static_cast<Enum>(index); }, std::move(reason));
   }
   /// A map from names, which are free, to numbers.
   void numbers(std::string path, std::map<std::string, double>& value, YamlRange<double> range,

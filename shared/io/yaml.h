@@ -23,7 +23,7 @@
 ///   PA_TRY(file.finish());
 ///
 /// Mistakes do not stop the reading: they are collected, and finish() tells them all in the order
-/// of the file, each as "FILE:LINE:COLUMN: what was expected, and what was found".
+/// of the file, each as "FILE:LINE:COLUMN: KEY: what was expected, and what was found".
 ///
 /// Stricter than YAML: one document; no duplicate key, anchor, alias or tag; a boolean is `true` or
 /// `false`; a number is decimal, without leading zeros; and a string that would read as another
@@ -57,11 +57,11 @@ class YamlValue {
   [[nodiscard]] std::optional<Duration> duration(YamlRange<Duration> range) const;
   /// "8MiB", "512B": see parse_bytes().
   [[nodiscard]] std::optional<std::uint64_t> bytes(YamlRange<std::uint64_t> range = {}) const;
-  /// The elements of a list.
+  /// The elements of a list; none for null.
   [[nodiscard]] std::optional<std::vector<YamlValue>> list() const;
   /// A map with known keys.
   [[nodiscard]] std::optional<YamlMap> map() const;
-  /// The entries of a map whose keys are free, in the order of the file.
+  /// The entries of a map whose keys are free, in the order of the file; none for null.
   [[nodiscard]] std::optional<std::vector<std::pair<std::string, YamlValue>>> entries() const;
 
   /// `null`, `~` or nothing.
@@ -71,7 +71,7 @@ class YamlValue {
   /// A scalar in quotes, or one that reads as no other type.
   [[nodiscard]] bool is_string() const;
 
-  /// Notes an error at this value: "FILE:LINE:COLUMN: message".
+  /// Notes an error at this value: "FILE:LINE:COLUMN: KEY: message".
   void reject(std::string_view message) const;
   /// "FILE:LINE:COLUMN", counted from 1.
   [[nodiscard]] std::string place() const;
@@ -92,7 +92,7 @@ class YamlValue {
 /// known one. Cheap to copy; valid while its YamlFile lives.
 class YamlMap {
  public:
-  /// The value of `key`, which is known from now on; nullopt if it is absent or null.
+  /// The value of `key`, which is known from now on; nullopt if it is absent.
   [[nodiscard]] std::optional<YamlValue> find(std::string_view key);
   /// The map at `key`; one without entries if it is absent, null or (after noting an error) no map.
   [[nodiscard]] YamlMap map(std::string_view key);
@@ -130,6 +130,8 @@ class YamlFile {
   [[nodiscard]] static YamlFile load(const std::string& path);
   /// Parses `text`; `name` stands for the file in messages.
   [[nodiscard]] static YamlFile parse(std::string_view text, std::string name);
+  /// Parses a value given on a command line. Messages have no line and column.
+  [[nodiscard]] static YamlFile parse_option(std::string_view text, std::string name);
 
   /// The whole document as a map. Empty for an empty file.
   [[nodiscard]] YamlMap root();
@@ -144,7 +146,7 @@ class YamlFile {
   ~YamlFile();
 
  private:
-  explicit YamlFile(std::string name);
+  YamlFile(std::string name, bool has_places);
 
   std::unique_ptr<YamlErrors> errors_;
   std::unique_ptr<YamlNode> root_;

@@ -6,6 +6,7 @@
 
 #include "shared/core/result.h"
 #include "shared/io/daemon_options.h"
+#include "shared/io/http_server.h"
 #include "shared/io/log.h"
 #include "shared/io/settings.h"
 #include "worker/engine/engine.h"
@@ -28,19 +29,15 @@ struct WorkerConfig {
   std::string models = "/var/lib/parallelanything/models";
 
   struct Limits {
-    std::int64_t max_rows = 8;         ///< In one network pass.
-    std::int64_t credit_samples = 16;  ///< Held beyond those running.
+    std::int64_t max_rows = 8;                            ///< In one network pass.
+    std::int64_t credit_samples = 16;                     ///< Held beyond those running.
     std::uint64_t window_bytes = std::uint64_t{8} << 20;  ///< Inputs under way to this worker.
     std::uint64_t chunk_bytes = std::uint64_t{1} << 20;   ///< Of one Put.
   } limits;
 
   std::optional<SimDevice> sim;
 
-  struct Http {
-    std::string address = "127.0.0.1";
-    std::int64_t port = 9464;  ///< 0: a free one.
-  } http;
-
+  HttpOptions http{.port = 9464};
   LogOptions log;
 };
 

@@ -1,0 +1,132 @@
+#include "coordinator/io/config.h"
+
+#include "shared/core/names.h"
+#include "shared/io/daemon_settings.h"
+
+namespace pa {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr std::uint64_t kKiB = std::uint64_t{1} << 10;
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+constexpr std::uint64_t kTiB = std::uint64_t{1} << 40;
+
+/// Notes what single keys cannot show: values that do not go together.
+void check(Settings& settings, const CoordinatorConfig& config) {
+  const CoordinatorConfig::Heartbeat& beat = config.heartbeat;
+  if (beat.suspect_after < 2 * beat.interval) {
+    settings.reject("heartbeat.suspect_after",
+                    "must be at least twice heartbeat.interval, or one late beat is suspicious");
+  }
+  if (beat.dead_after <= beat.suspect_after) {
+    settings.reject("heartbeat.dead_after", "must be longer than heartbeat.suspect_after");
+  }
+  const CoordinatorConfig::Limits& limits = config.limits;
+  if (limits.max_total_bytes < limits.max_request_bytes) {
+    settings.reject("limits.max_total_bytes", "must be at least limits.max_request_bytes");
+  }
+  if (limits.window_bytes < limits.chunk_bytes) {
+    settings.reject("limits.window_bytes", "must be at least limits.chunk_bytes");
+  }
+  for (const auto& [name, weight] : config.weights) {
+    if (const Status status = check_worker_name(name); !status.ok()) {
+      settings.reject("weights", status.error().message + ", found '" + name + "'");
+    }
+  }
+  const Endpoints sockets = ipc_endpoints(config.run_dir);
+  if (const Status status = check_endpoint(sockets.control); !status.ok()) {
+    settings.reject("run_dir", "cannot hold the sockets: " + status.error().message);
+  }
+}
+
+}  // namespace
+
+Settings coordinator_settings(CoordinatorConfig& config) {
+  Settings settings;
+  settings.string(
+      "run_dir", config.run_dir,
+      "Folder of the sockets, an absolute path; made with mode 0700 if it is not "
+      "there. Whoever may enter it may use the cluster. systemd makes the default one.");
+
+  settings.section(
+      "endpoints",
+      "Where clients and workers connect, as ipc:///PATH. Empty: a socket in run_dir.");
+  add_endpoint_setting(settings, "endpoints.client", config.endpoints.client,
+                       "Requests and results. Empty: run_dir/client.sock.");
+  add_endpoint_setting(settings, "endpoints.control", config.endpoints.control,
+                       "Small messages of workers, which must not wait behind tensors. Empty: "
+                       "run_dir/control.sock.");
+  add_endpoint_setting(settings, "endpoints.data", config.endpoints.data,
+                       "Tensors to and from workers. Empty: run_dir/data.sock.");
+
+  add_http_settings(settings, config.http, "");
+
+  settings.section("limits",
+                   "What requests may take. Checked before anything is allocated; more is refused "
+                   "with a reason.");
+  settings.integer("limits.max_samples", config.limits.max_samples, {1, 1'000'000},
+                   "Samples of one request. Each costs the scheduler a record for as long as the "
+                   "request lives.");
+  settings.integer("limits.max_requests", config.limits.max_requests, {1, 100'000},
+                   "Requests that are under way, or finished and not yet fetched.");
+  settings.bytes("limits.max_request_bytes", config.limits.max_request_bytes, {kKiB, 64 * kTiB},
+                 "Tensors and result of one request: 21 samples of 8 MiB each way are 336MiB.");
+  settings.bytes("limits.max_total_bytes", config.limits.max_total_bytes, {kKiB, 64 * kTiB},
+                 "Tensors and results of all requests: how much memory the coordinator may use. "
+                 "Beyond it clients are told to retry.");
+  settings.bytes("limits.window_bytes", config.limits.window_bytes, {4 * kKiB, 1024 * kMiB},
+                 "Bytes a sender may have under way on one stream before it waits: enough to "
+                 "keep a link busy, little enough that no stream starves another.");
+  settings.bytes("limits.chunk_bytes", config.limits.chunk_bytes, {4 * kKiB, kMiB},
+                 "Bytes of one message: the longest that another has to wait for a socket.");
+
+  settings.section("heartbeat", "How a worker that stopped is noticed.");
+  settings.duration("heartbeat.interval", config.heartbeat.interval,
+                    {milliseconds{10}, seconds{60}},
+                    "Between two beats of a worker. Any message counts as one.");
+  settings.duration("heartbeat.suspect_after", config.heartbeat.suspect_after,
+                    {milliseconds{20}, minutes{10}},
+                    "Silence after which a worker gets no more work: three beats, so that two may "
+                    "be late.");
+  settings.duration("heartbeat.dead_after", config.heartbeat.dead_after,
+                    {milliseconds{30}, hours{1}},
+                    "Silence after which its samples are given to others. Too short, and work is "
+                    "done twice; too long, and batches wait.");
+
+  settings.duration("progress_interval", config.progress_interval, {milliseconds{10}, seconds{60}},
+                    "Between two progress messages to a client: what an eye can follow.");
+
+  settings.section("retention",
+                   "How long a finished result waits for a client that has not acknowledged it.");
+  settings.duration("retention.duration", config.retention.duration, {seconds{1}, hours{24 * 30}},
+                    "Long enough for a client to restart and ask again.");
+  settings.bytes("retention.bytes", config.retention.bytes, {0, 64 * kTiB},
+                 "Of all waiting results; the oldest go first. They count in "
+                 "limits.max_total_bytes.");
+
+  settings.numbers("weights", config.weights, {0, 1e9},
+                   "Weights by worker's name, instead of those the workers bring: {\"box:cuda:0\": "
+                   "70, \"box:cuda:1\": 30}. Only their ratios count; 0 gives a worker nothing.");
+
+  add_log_settings(settings, config.log);
+  return settings;
+}
+
+Result<CoordinatorConfig> load_coordinator_config(const DaemonOptions& options) {
+  CoordinatorConfig config;
+  Settings settings = coordinator_settings(config);
+  settings.load(options.config_file, options.overrides);
+  check(settings, config);
+  PA_TRY(settings.finish());
+  const Endpoints sockets = ipc_endpoints(config.run_dir);
+  if (config.endpoints.client.empty()) config.endpoints.client = sockets.client;
+  if (config.endpoints.control.empty()) config.endpoints.control = sockets.control;
+  if (config.endpoints.data.empty()) config.endpoints.data = sockets.data;
+  return config;
+}
+
+}  // namespace pa
