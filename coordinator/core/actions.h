@@ -85,6 +85,10 @@ struct Receive {
   std::uint64_t total = 0;
   bool ask = false;
 };
+struct Expect {
+  StreamId stream;
+  std::uint64_t upto = 0;
+};
 struct StartSending {
   StreamId stream;
   PeerId peer;
@@ -186,7 +190,7 @@ using Note = std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRef
                           note::SamplesFinished, note::ProtocolError>;
 
 using Action =
-    std::variant<action::Send, action::Allocate, action::Release, action::Receive, action::StartSending, action::Append,
+    std::variant<action::Send, action::Allocate, action::Release, action::Receive, action::Expect, action::StartSending, action::Append,
                  action::Close, action::ForgetPeer, action::WriteJournal, action::EraseJournal, action::Exit, Note>;
 
 }  // namespace pa

@@ -60,6 +60,7 @@ void Coordinator::on(const event::Submitted& event) {
   emit(action::Allocate{job.result, result_bytes, job.id});
   const bool eager = job.admitted.input_bytes <= kEagerBytes;
   emit(action::Receive{job.input_stream(), event.peer, job.input, job.admitted.input_bytes, !eager});
+  emit(action::Expect{job.input_stream(), job.admitted.input_bytes});
   Job& kept = jobs_.emplace(job.id, std::move(job)).first->second;
   if (kept.admitted.input_bytes == 0) inputs_complete(kept);
 }

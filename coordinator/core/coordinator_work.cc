@@ -226,6 +226,7 @@ void Coordinator::on_samples_done(Worker& worker, const SamplesDone& message) {
   }
   shard->announced = message.stream_upto;
   shard->pending.push_back(message);
+  emit(action::Expect{shard->result_stream(), shard->announced});
   complete_pending(*shard);
 }
 

@@ -3,57 +3,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
-#include <variant>
 #include <vector>
 
-#include "shared/core/buffer.h"
 #include "shared/core/id.h"
-#include "shared/core/request.h"
-#include "shared/core/result.h"
-#include "shared/core/tensor_spec.h"
-#include "shared/core/time.h"
-#include "shared/wire/messages.h"
+#include "worker/core/shard_job.h"
 
 namespace pa {
 
 class ModelStore;
-
-/// Samples to run, with everything they need.
-struct ShardJob {
-  ShardId shard;
-  RequestId request;
-  Request body;
-  std::vector<std::int64_t> samples;  ///< Indices in the request's batch, ascending.
-  std::vector<TensorSpec> tensors;    ///< As in Assign.
-  Buffer inputs;                      ///< The tensors, laid out by input_layout(tensors).
-  TensorSpec result;                  ///< As in Assign: [samples.size(), ...], F32.
-};
-
-/// Consecutive rows of a shard that ended in one pass, well or not.
-struct RowsFinished {
-  ShardId shard;
-  std::int64_t first_row = 0;         ///< Row of the shard's result.
-  Buffer bytes;                       ///< The rows, contiguous, in the result's dtype; empty if they failed.
-  std::vector<SampleReport> samples;  ///< One a row. Of its fields, worker, device and attempts are left alone.
-};
-
-/// Steps done so far, over all samples of a shard.
-struct ShardMoved {
-  ShardId shard;
-  std::int64_t steps = 0;
-  double seconds = 0;  ///< Of the device, shared out by rows among those in a pass.
-};
-
-/// A network pass ended.
-struct PassDone {
-  std::string model;
-  std::int64_t rows = 0;
-  double seconds = 0;        ///< Including a sim device's sleep.
-  double network_seconds = 0;  ///< Inside Network::forward.
-};
-
-using EngineReport = std::variant<RowsFinished, ShardMoved, PassDone>;
 
 /// Makes a pass take as long as on another device: sleeps until fixed + per_row * rows seconds have passed.
 struct SimDevice {

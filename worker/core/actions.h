@@ -1,0 +1,150 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include "shared/core/request.h"
+#include "shared/core/result.h"
+#include "shared/wire/messages.h"
+#include "shared/wire/streams.h"
+#include "worker/core/shard_job.h"
+
+namespace pa {
+
+/// What the worker's core is told. See WorkerCore::step().
+namespace worker_event {
+
+/// The models are loaded and evaluated: join the cluster.
+struct Ready {};
+/// An Assign, with its body as the loop parsed it.
+struct Assigned {
+  Assign assign;
+  Result<Request> body;
+};
+/// Any other message of the coordinator.
+struct FromCoordinator {
+  Message message;
+};
+/// The engine's report.
+struct Reported {
+  EngineReport report;
+};
+/// The device's free memory, measured now and then; -1 unknown.
+struct Measured {
+  std::int64_t free_memory_bytes = -1;
+};
+/// No memory could be had for a shard's inputs.
+struct NoMemory {
+  ShardId shard;
+};
+/// Take no more work, finish what is here, leave.
+struct Drain {};
+/// Time passed.
+struct Tick {};
+
+}  // namespace worker_event
+
+using WorkerEvent = std::variant<worker_event::Ready, worker_event::Assigned, worker_event::FromCoordinator, StreamArrived,
+                                 StreamSent, worker_event::Reported, worker_event::Measured, worker_event::NoMemory,
+                                 worker_event::Drain, worker_event::Tick>;
+
+/// What the core wants done, in order. Streams lead to the coordinator's data connection.
+namespace worker_action {
+
+struct SendControl {
+  Message message;
+};
+struct SendData {
+  Message message;
+};
+/// Drop both connections and make fresh ones.
+struct Reconnect {};
+struct Allocate {
+  BufferId buffer;
+  std::uint64_t bytes = 0;
+  ShardId shard;  ///< Whom NoMemory concerns.
+};
+struct Adopt {
+  BufferId buffer;
+  Buffer memory;
+};
+struct Release {
+  BufferId buffer;
+};
+/// Expects the whole stream.
+struct Receive {
+  StreamId stream;
+  BufferId buffer;
+  std::uint64_t total = 0;
+};
+struct StartSending {
+  StreamId stream;
+  std::uint64_t window = 0;
+};
+struct Append {
+  StreamId stream;
+  Piece piece;
+  bool last = false;
+};
+struct Close {
+  StreamId stream;
+};
+/// Hand the shard to the engine; `inputs` is the memory of `job.inputs`, or 0 if it has none.
+struct Run {
+  ShardJob job;
+  BufferId inputs;
+};
+struct Cancel {
+  ShardId shard;
+};
+/// The process may end with this status.
+struct Exit {
+  int status = 0;
+  std::string reason;
+};
+
+}  // namespace worker_action
+
+/// What happened, for logs and metrics. Performing them changes nothing.
+namespace worker_note {
+
+struct Connected {
+  WorkerId worker;
+  std::uint64_t epoch = 0;
+};
+struct Disconnected {
+  std::string reason;
+};
+struct ShardStarted {
+  RequestId request;
+  ShardId shard;
+  std::int64_t samples = 0;
+};
+struct SamplesFinished {
+  RequestId request;
+  ShardId shard;
+  std::int64_t samples = 0;
+  std::int64_t failed = 0;
+  std::string error;  ///< Of the first that failed.
+};
+struct ShardDropped {
+  ShardId shard;
+  std::string reason;
+};
+struct Refused {
+  Error error;
+};
+
+}  // namespace worker_note
+
+using WorkerNote = std::variant<worker_note::Connected, worker_note::Disconnected, worker_note::ShardStarted,
+                                worker_note::SamplesFinished, worker_note::ShardDropped, worker_note::Refused>;
+
+using WorkerAction =
+    std::variant<worker_action::SendControl, worker_action::SendData, worker_action::Reconnect, worker_action::Allocate,
+                 worker_action::Adopt, worker_action::Release, worker_action::Receive, worker_action::StartSending,
+                 worker_action::Append, worker_action::Close, worker_action::Run, worker_action::Cancel,
+                 worker_action::Exit, WorkerNote>;
+
+}  // namespace pa

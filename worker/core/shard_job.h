@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "shared/core/buffer.h"
+#include "shared/core/id.h"
+#include "shared/core/request.h"
+#include "shared/core/tensor_spec.h"
+#include "shared/wire/messages.h"
+
+/// What passes between the worker's loop, which talks, and its engine, which computes.
+namespace pa {
+
+/// Samples to run, with everything they need.
+struct ShardJob {
+  ShardId shard;
+  RequestId request;
+  Request body;
+  std::vector<std::int64_t> samples;  ///< Indices in the request's batch, ascending.
+  std::vector<TensorSpec> tensors;    ///< As in Assign.
+  Buffer inputs;                      ///< The tensors, laid out by input_layout(tensors).
+  TensorSpec result;                  ///< As in Assign: [samples.size(), ...], F32.
+};
+
+/// Consecutive rows of a shard that ended in one pass, well or not.
+struct RowsFinished {
+  ShardId shard;
+  std::int64_t first_row = 0;         ///< Row of the shard's result.
+  Buffer bytes;                       ///< The rows, contiguous, in the result's dtype; empty if they failed.
+  std::vector<SampleReport> samples;  ///< One a row. Of its fields, worker, device and attempts are left alone.
+};
+
+/// Steps done so far, over all samples of a shard.
+struct ShardMoved {
+  ShardId shard;
+  std::int64_t steps = 0;
+  double seconds = 0;  ///< Of the device, shared out by rows among those in a pass.
+};
+
+/// A network pass ended.
+struct PassDone {
+  std::string model;
+  std::int64_t rows = 0;
+  double seconds = 0;          ///< Including a sim device's sleep.
+  double network_seconds = 0;  ///< Inside Network::forward.
+};
+
+using EngineReport = std::variant<RowsFinished, ShardMoved, PassDone>;
+
+}  // namespace pa

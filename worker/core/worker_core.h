@@ -1,0 +1,136 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "shared/core/recent_set.h"
+#include "shared/core/time.h"
+#include "worker/core/actions.h"
+
+namespace pa {
+
+struct WorkerOptions {
+  Hello hello;                                                ///< What it says of itself.
+  Duration hello_interval = std::chrono::milliseconds{500};   ///< Between tries to join.
+  Duration silence = std::chrono::seconds{3};                 ///< Of the coordinator, before a fresh connection is made.
+  Duration progress_interval = std::chrono::milliseconds{100};
+  Duration resend = std::chrono::seconds{2};                  ///< Of results that were not taken.
+  std::optional<Duration> give_up;                            ///< Without a coordinator for so long: exit; else never.
+};
+
+/// Where a worker stands with its coordinator.
+enum class SessionState : std::uint8_t {
+  kIdle,       ///< Not ready yet.
+  kJoining,    ///< Hello sent, no Welcome yet.
+  kAttaching,  ///< Welcome came; Attach sent on data.
+  kLive,       ///< Gets work.
+  kGone,       ///< Said Bye, or was refused for good.
+};
+
+/// Everything a worker decides, and nothing it does: no socket, no thread, no clock, no tensor.
+///
+/// Keeps one session with the coordinator and the shards of that session. A new session (another WorkerId) drops all
+/// shards of the old one: the coordinator has given them to others.
+///
+/// Thread: loop only. Events at equal `now` apply in call order.
+class WorkerCore {
+ public:
+  explicit WorkerCore(WorkerOptions options);
+
+  /// Appends to `out` what must be done because of `event`.
+  /// `now` must not run backwards.
+  void step(const WorkerEvent& event, TimePoint now, std::vector<WorkerAction>& out);
+
+  /// When to call step(Tick{}) at the latest; nullopt if nothing waits.
+  [[nodiscard]] std::optional<TimePoint> next_deadline() const;
+
+  /// Aborts naming the broken rule. Tests call it after every step.
+  void check_invariants() const;
+
+  [[nodiscard]] SessionState state() const { return state_; }
+  [[nodiscard]] std::size_t shards_held() const { return shards_.size(); }
+
+ private:
+  /// A shard from Assign to Revoke.
+  struct Held {
+    Assign assign;
+    std::optional<Request> body;  ///< Until the engine has it.
+    BufferId inputs;
+    bool running = false;             ///< The engine has it.
+    bool sending = false;             ///< Its result stream is open.
+    std::int64_t rows_done = 0;       ///< Failed ones included.
+    std::uint64_t stream_upto = 0;    ///< Bytes appended to the result stream.
+    std::vector<BufferId> results;
+    std::vector<SamplesDone> told;    ///< Sent again until Revoke.
+    TimePoint told_at;
+    std::int64_t steps = 0;
+    double seconds = 0;
+
+    [[nodiscard]] StreamId input_stream() const { return {StreamKind::kShardInput, assign.request, assign.shard}; }
+    [[nodiscard]] StreamId result_stream() const { return {StreamKind::kShardResult, assign.request, assign.shard}; }
+    [[nodiscard]] std::int64_t rows() const { return std::ssize(assign.samples); }
+  };
+
+  // Session: worker_session.cc
+  void on(const worker_event::Ready& event);
+  void on(const worker_event::FromCoordinator& event);
+  void on(const worker_event::Drain& event);
+  void on(const worker_event::Measured& event);
+  void on(const worker_event::Tick& event);
+  void on_welcome(const Welcome& welcome);
+  void join();
+  void lose_session(const std::string& reason);
+  void leave_if_drained();
+  void beat();
+
+  // Shards: worker_shards.cc
+  void on(const worker_event::Assigned& event);
+  void on(const worker_event::Reported& event);
+  void on(const worker_event::NoMemory& event);
+  void on(const StreamArrived& event);
+  void on(const StreamSent& event);
+  void on_report(const RowsFinished& rows);
+  void on_report(const ShardMoved& moved);
+  void on_report(const PassDone& pass);
+  void run(Held& held);
+  void fail_all(Held& held, const Error& error);
+  void tell_done(Held& held, SamplesDone message);
+  void resend_results();
+  void forget(ShardId shard, bool cancel);
+  void drop_all(const std::string& reason);
+  void send_progress();
+
+  void emit(WorkerAction action) { out_->push_back(std::move(action)); }
+  void tell(WorkerNote note) { out_->push_back(std::move(note)); }
+  void control(Message message) { emit(worker_action::SendControl{std::move(message)}); }
+  void data(Message message) { emit(worker_action::SendData{std::move(message)}); }
+
+  WorkerOptions options_;
+  SessionState state_ = SessionState::kIdle;
+  WorkerId id_;
+  std::uint64_t epoch_ = 0;
+  Duration beat_interval_ = std::chrono::milliseconds{500};
+  std::uint64_t window_ = 0;  ///< Results that may be under way.
+  std::uint64_t beats_ = 0;
+  std::uint64_t passes_ = 0;
+  std::int64_t free_memory_bytes_ = -1;
+  TimePoint next_session_;          ///< Next Hello or Attach.
+  TimePoint next_beat_;
+  TimePoint last_heard_;
+  TimePoint alone_since_;
+  std::optional<TimePoint> next_progress_;
+  std::optional<TimePoint> busy_since_;  ///< Start of the running pass, as far as reports tell.
+  bool draining_ = false;
+  std::map<ShardId, Held> shards_;
+  std::set<ShardId> moved_;        ///< With progress to send.
+  RecentSet<ShardId> over_{4096};  ///< Revoked; a late Assign does not run one again.
+  std::uint64_t last_buffer_ = 0;
+  TimePoint now_;
+  std::vector<WorkerAction>* out_ = nullptr;
+};
+
+}  // namespace pa

@@ -1,0 +1,200 @@
+// Shards on a worker: inputs in, engine, results out.
+
+#include <algorithm>
+
+#include "worker/core/worker_core.h"
+
+namespace pa {
+
+void WorkerCore::on(const worker_event::Assigned& event) {
+  const Assign& assign = event.assign;
+  if (state_ != SessionState::kLive) return;
+  last_heard_ = now_;
+  if (shards_.contains(assign.shard) || over_.contains(assign.shard)) return;  // sent twice, or late
+  Held& held = shards_[assign.shard];
+  held.assign = assign;
+  if (!event.body.ok()) return fail_all(held, event.body.error());
+  const Result<InputLayout> layout = input_layout(assign.tensors);
+  if (!layout.ok()) return fail_all(held, layout.error());
+  if (assign.samples.empty() || assign.result.shape.empty() || assign.result.shape[0] != held.rows() ||
+      !row_bytes(assign.result).ok()) {
+    return fail_all(held, internal("the coordinator sent a shard whose result does not fit its samples"));
+  }
+  held.body = *event.body;
+  if (layout->total == 0) return run(held);
+  std::uint64_t bytes = 0;
+  for (const TensorSpec& spec : assign.tensors) bytes += *byte_size(spec);
+  held.inputs = BufferId{++last_buffer_};
+  emit(worker_action::Allocate{held.inputs, layout->total, assign.shard});
+  emit(worker_action::Receive{held.input_stream(), held.inputs, bytes});
+}
+
+void WorkerCore::on(const worker_event::NoMemory& event) {
+  const auto found = shards_.find(event.shard);
+  if (found == shards_.end()) return;
+  emit(worker_action::Close{found->second.input_stream()});
+  fail_all(found->second, overloaded("the worker has no memory for the shard's tensors"));
+}
+
+void WorkerCore::on(const StreamArrived& event) {
+  if (event.stream.kind != StreamKind::kShardInput || !event.whole) return;
+  const auto found = shards_.find(event.stream.shard);
+  if (found == shards_.end() || found->second.running) return;
+  emit(worker_action::Close{event.stream});
+  run(found->second);
+}
+
+void WorkerCore::on(const StreamSent&) {}  // Revoke tells when the coordinator is content
+
+void WorkerCore::run(Held& held) {
+  held.running = true;
+  if (!busy_since_) busy_since_ = now_;
+  ShardJob job;
+  job.shard = held.assign.shard;
+  job.request = held.assign.request;
+  job.body = std::move(*held.body);
+  held.body.reset();
+  job.samples = held.assign.samples;
+  job.tensors = held.assign.tensors;
+  job.result = held.assign.result;
+  tell(worker_note::ShardStarted{job.request, job.shard, held.rows()});
+  emit(worker_action::Run{std::move(job), held.inputs});
+  if (held.inputs.value != 0) emit(worker_action::Release{held.inputs});
+  held.inputs = BufferId{0};
+}
+
+void WorkerCore::on(const worker_event::Reported& event) {
+  std::visit([this](const auto& report) { on_report(report); }, event.report);
+}
+
+void WorkerCore::on_report(const PassDone&) {
+  ++passes_;
+  const bool busy = std::any_of(shards_.begin(), shards_.end(), [](const auto& entry) {
+    return entry.second.running && entry.second.rows_done < entry.second.rows();
+  });
+  if (busy) {
+    busy_since_ = now_;
+  } else {
+    busy_since_.reset();
+  }
+}
+
+void WorkerCore::on_report(const ShardMoved& moved) {
+  const auto found = shards_.find(moved.shard);
+  if (found == shards_.end()) return;
+  found->second.steps = moved.steps;
+  found->second.seconds = moved.seconds;
+  moved_.insert(moved.shard);
+  if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
+}
+
+void WorkerCore::on_report(const RowsFinished& rows) {
+  const auto found = shards_.find(rows.shard);
+  if (found == shards_.end()) return;
+  Held& held = found->second;
+  const auto count = std::ssize(rows.samples);
+  PA_CHECK(count > 0 && rows.first_row >= 0 && rows.first_row + count <= held.rows());
+  held.rows_done += count;
+  SamplesDone message{id_, rows.shard, held.stream_upto, rows.samples};
+  if (!rows.bytes.empty()) {
+    const std::uint64_t row = *row_bytes(held.assign.result);
+    PA_CHECK(rows.bytes.size() == row * static_cast<std::uint64_t>(count));
+    const BufferId buffer{++last_buffer_};
+    emit(worker_action::Adopt{buffer, rows.bytes});
+    held.results.push_back(buffer);
+    if (!held.sending) emit(worker_action::StartSending{held.result_stream(), window_});
+    held.sending = true;
+    for (std::int64_t i = 0; i < count;) {
+      const std::int64_t first = held.assign.samples[static_cast<std::size_t>(rows.first_row + i)];
+      std::int64_t end = i + 1;
+      while (end < count && held.assign.samples[static_cast<std::size_t>(rows.first_row + end)] == first + end - i) ++end;
+      const std::uint64_t bytes = static_cast<std::uint64_t>(end - i) * row;
+      held.stream_upto += bytes;
+      const bool last = end == count && held.rows_done == held.rows();
+      emit(worker_action::Append{held.result_stream(),
+                                 Piece{buffer, static_cast<std::uint64_t>(i) * row, bytes, static_cast<std::uint64_t>(first) * row},
+                                 last});
+      i = end;
+    }
+  }
+  message.stream_upto = held.stream_upto;
+  tell_done(held, std::move(message));
+}
+
+void WorkerCore::fail_all(Held& held, const Error& error) {
+  SamplesDone message{id_, held.assign.shard, held.stream_upto, {}};
+  for (const std::int64_t sample : held.assign.samples) {
+    SampleReport report;
+    report.sample = sample;
+    report.failed = true;
+    report.error = error;
+    message.samples.push_back(std::move(report));
+  }
+  if (held.inputs.value != 0) emit(worker_action::Release{held.inputs});
+  held.inputs = BufferId{0};
+  held.body.reset();
+  held.rows_done = held.rows();
+  tell_done(held, std::move(message));
+}
+
+void WorkerCore::tell_done(Held& held, SamplesDone message) {
+  worker_note::SamplesFinished note{held.assign.request, held.assign.shard, 0, 0, {}};
+  for (const SampleReport& report : message.samples) {
+    if (!report.failed) {
+      ++note.samples;
+    } else if (++note.failed == 1) {
+      note.error = report.error.message;
+    }
+  }
+  tell(std::move(note));
+  held.told.push_back(message);
+  held.told_at = now_;
+  if (state_ == SessionState::kLive) data(std::move(message));
+}
+
+void WorkerCore::resend_results() {
+  for (auto& [id, held] : shards_) {
+    if (held.told.empty() || now_ - held.told_at < options_.resend) continue;
+    held.told_at = now_;
+    for (const SamplesDone& message : held.told) data(message);
+  }
+}
+
+void WorkerCore::forget(ShardId shard, bool cancel) {
+  over_.insert(shard);
+  const auto found = shards_.find(shard);
+  if (found == shards_.end()) return;
+  Held& held = found->second;
+  if (cancel && held.running && held.rows_done < held.rows()) {
+    emit(worker_action::Cancel{shard});
+    tell(worker_note::ShardDropped{shard, "revoked"});
+  }
+  emit(worker_action::Close{held.input_stream()});
+  emit(worker_action::Close{held.result_stream()});
+  if (held.inputs.value != 0) emit(worker_action::Release{held.inputs});
+  for (const BufferId buffer : held.results) emit(worker_action::Release{buffer});
+  shards_.erase(found);
+  moved_.erase(shard);
+  if (shards_.empty()) busy_since_.reset();
+}
+
+void WorkerCore::drop_all(const std::string& reason) {
+  while (!shards_.empty()) {
+    const ShardId shard = shards_.begin()->first;
+    tell(worker_note::ShardDropped{shard, reason});
+    forget(shard, true);
+  }
+}
+
+void WorkerCore::send_progress() {
+  WorkerProgress message{id_, {}};
+  for (const ShardId shard : moved_) {
+    const Held& held = shards_.at(shard);
+    message.shards.push_back({shard, held.steps, held.seconds});
+  }
+  moved_.clear();
+  next_progress_.reset();
+  if (!message.shards.empty()) control(std::move(message));
+}
+
+}  // namespace pa
