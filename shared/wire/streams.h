@@ -46,21 +46,28 @@ struct StreamSent {
 using StreamEvent = std::variant<StreamArrived, StreamSent>;
 
 struct StreamOptions {
-  std::uint64_t chunk_bytes = 1u << 20;     ///< Of one Put, at most.
-  std::uint64_t window_bytes = 8u << 20;    ///< That this side lets a peer have under way, per stream.
-  Duration retry = std::chrono::seconds{1};  ///< Silence before an expected byte is asked for, or an answer. Doubles
-                                             ///< while nobody answers, up to 8 times as long.
-  Duration pause = std::chrono::milliseconds{2};  ///< Before trying again what the transport had no room for.
-  std::uint64_t keep_bytes = 256u << 20;          ///< Freed memory kept for the next buffers, at most.
+  std::uint64_t chunk_bytes = 1u << 20;  ///< Of one Put, at most.
+  std::uint64_t window_bytes =
+      8u << 20;  ///< That this side lets a peer have under way, per stream.
+  Duration retry =
+      std::chrono::seconds{
+          1};  ///< Silence before an expected byte is asked for, or an answer. Doubles
+               ///< while nobody answers, up to 8 times as long.
+  Duration pause =
+      std::chrono::milliseconds{2};  ///< Before trying again what the transport had no room for.
+  std::uint64_t keep_bytes = 256u << 20;  ///< Freed memory kept for the next buffers, at most.
 };
 
 /// Moves bytes between the buffers of this process and its peers': chunked, in order, within a window, and resumable
 /// from any offset. Knows no socket, thread or clock; the same code runs in every process and in the simulator.
 ///
-/// Loss and doubling: a Put that is not the next one is dropped and the stream asked for again (Want with `again`), at
-/// once for a gap and after `retry` for silence. A Want without `again` only confirms and sets the window: the sender
-/// does not rewind, so what it sent eagerly still counts. A message of a closed or unknown stream is dropped: closing a stream fences off
-/// whoever still writes to it.
+/// Loss and doubling: a Put that is not the next one is dropped and the stream asked for again (Want
+/// with `again`), at once for a gap and after `retry` for silence. A Want without `again` only
+/// confirms and sets the window: the sender does not rewind, so what it sent eagerly still counts. A
+/// sender whose bytes nobody confirms shows where it stands by an empty Put after `retry`, and is
+/// answered with Got or Want. A message of a closed or unknown stream is dropped: closing a stream
+/// fences off whoever still writes to it. What makes no sense (a Put beyond the buffer, a Want beyond
+/// the end) is dropped too.
 ///
 /// Thread: loop only.
 class Streams {
@@ -84,7 +91,8 @@ class Streams {
   /// without, the sender is known to begin by itself, and silence is no reason to ask until expect() says so. `peer` must
   /// be the one that sends; others' Puts are dropped. Opening an open stream again with another peer continues where it
   /// stood, from the new peer. An unknown `buffer` is ignored.
-  void receive(const StreamId& id, PeerId peer, BufferId buffer, std::uint64_t total, bool ask, TimePoint now);
+  void receive(const StreamId& id, PeerId peer, BufferId buffer, std::uint64_t total, bool ask,
+               TimePoint now);
 
   /// The sender is known to have sent everything below `upto`: if it is not here after `retry` of silence, it is asked
   /// for again. Never lowers what is expected; unknown ids are ignored.
@@ -92,7 +100,8 @@ class Streams {
 
   /// Begins a stream to `peer` at position `from`, with at most `window` bytes under way; pieces come by append().
   /// Opening an open stream again replaces its peer and position, and keeps its pieces.
-  void send(const StreamId& id, PeerId peer, std::uint64_t window, std::uint64_t from, TimePoint now);
+  void send(const StreamId& id, PeerId peer, std::uint64_t window, std::uint64_t from,
+            TimePoint now);
   /// Adds bytes at the end of a stream. `last`: nothing more follows. The piece's buffer must be known and hold it, if
   /// the piece is not empty. An unknown stream is ignored.
   void append(const StreamId& id, const Piece& piece, bool last);
