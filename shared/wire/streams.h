@@ -46,16 +46,17 @@ struct StreamSent {
 using StreamEvent = std::variant<StreamArrived, StreamSent>;
 
 struct StreamOptions {
-  std::uint64_t chunk_bytes = 1u << 20;  ///< Of one Put, at most.
-  std::uint64_t window_bytes =
-      8u << 20;  ///< That this side lets a peer have under way, per stream.
-  Duration retry =
-      std::chrono::seconds{
-          1};  ///< Silence before an expected byte is asked for, or an answer. Doubles
-               ///< while nobody answers, up to 8 times as long.
-  Duration pause =
-      std::chrono::milliseconds{2};  ///< Before trying again what the transport had no room for.
-  std::uint64_t keep_bytes = 256u << 20;  ///< Freed memory kept for the next buffers, at most.
+  /// Of one Put, at most.
+  std::uint64_t chunk_bytes = 1u << 20;
+  /// That this side lets a peer have under way, per stream.
+  std::uint64_t window_bytes = 8u << 20;
+  /// Silence before an expected byte is asked for, or an answer. Doubles while nobody answers, up to
+  /// 8 times as long.
+  Duration retry = std::chrono::seconds{1};
+  /// Before trying again what the transport had no room for.
+  Duration pause = std::chrono::milliseconds{2};
+  /// Freed memory kept for the next buffers, at most.
+  std::uint64_t keep_bytes = 256u << 20;
 };
 
 /// Moves bytes between the buffers of this process and its peers': chunked, in order, within a window, and resumable
