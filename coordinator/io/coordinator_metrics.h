@@ -1,0 +1,89 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "shared/io/metrics.h"
+
+namespace pa {
+
+/// Why samples were given to another worker.
+enum class RetryReason : std::uint8_t { kLost, kTimeout, kOutOfMemory, kError };
+enum class TransferDirection : std::uint8_t { kSent, kReceived };  ///< By the coordinator.
+enum class TransferKind : std::uint8_t { kInput, kResult, kControl };
+
+/// What the coordinator exports. docs/metrics.md tells what each metric means.
+///
+/// `device` is everywhere a worker's name. All series of a device appear, at 0, when it is first
+/// named; beyond kMaxDevices names, further ones share the series "other".
+///
+/// Thread: the loop only. Scraping is another matter, and safe.
+class CoordinatorMetrics {
+ public:
+  static constexpr std::size_t kMaxDevices = 4096;
+
+  /// `metrics` must outlive this.
+  explicit CoordinatorMetrics(Metrics& metrics);
+
+  // Requests.
+  void request_accepted(std::int64_t samples);
+  void request_refused();
+  /// `outcome`: "ok", or the name of an error's code. Times are from admission.
+  void request_finished(std::string_view outcome, double seconds, double queue_seconds);
+  /// Accepted and not finished; and of those requests, samples that no worker has.
+  void set_load(std::int64_t requests, std::int64_t waiting_samples);
+
+  // Devices.
+  void worker_joined(const std::string& device);
+  /// "live", "suspect", "draining" or "lost".
+  void worker_state(const std::string& device, std::string_view state);
+  /// When something was last heard of it, in seconds since 1970.
+  void worker_heard(const std::string& device, double unix_seconds);
+  /// Its part, 0 to 1, of the plan made last.
+  void planned(const std::string& device, double share);
+  void samples_assigned(const std::string& device, std::int64_t samples);
+  void samples_finished(const std::string& device, std::int64_t samples, std::int64_t steps);
+  void shard_retried(RetryReason reason);
+
+  // Messages.
+  void transferred(const std::string& device, TransferDirection direction, TransferKind kind,
+                   std::uint64_t bytes);
+  /// How many malformed or oversized messages there have been since the start.
+  void set_messages_rejected(std::uint64_t total);
+
+ private:
+  struct Device {
+    std::array<GaugeMetric, 4> states;
+    GaugeMetric last_heard;
+    GaugeMetric share;
+    CounterMetric assigned;
+    CounterMetric completed;
+    CounterMetric steps;
+    std::array<std::array<CounterMetric, 3>, 2> bytes;  // By direction, then kind.
+  };
+
+  Device& device(const std::string& name);
+
+  CounterFamily requests_;
+  HistogramMetric duration_;
+  HistogramMetric queue_wait_;
+  GaugeMetric inflight_;
+  GaugeMetric queued_;
+  HistogramMetric batch_;
+  CounterFamily retries_;
+  CounterMetric rejected_;
+  std::uint64_t rejected_total_ = 0;
+  GaugeFamily states_;
+  GaugeFamily last_heard_;
+  GaugeFamily share_;
+  CounterFamily assigned_;
+  CounterFamily completed_;
+  CounterFamily steps_;
+  CounterFamily bytes_;
+  std::map<std::string, Device> devices_;
+};
+
+}  // namespace pa

@@ -1,0 +1,1 @@
+pa_library(pa_coordinator_metrics SOURCES coordinator_metrics.cc DEPS pa_metrics)
