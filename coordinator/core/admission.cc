@@ -304,7 +304,7 @@ class Admission {
     PA_ASSIGN(const InputLayout layout, input_layout(specs));
     admitted_.layout_bytes = layout.total;
     for (std::size_t i = 0; i < specs.size(); ++i) {
-      InputTensor input;
+      AdmittedInput input;
       input.spec = specs[i];
       input.offset = layout.offsets[i];
       const std::optional<ConditionName> name = parse_condition_name(specs[i].name);

@@ -26,7 +26,7 @@ enum class RowsOf : std::uint8_t {
   kOne,     ///< The tensor is sample `only`'s alone.
 };
 
-struct InputTensor {
+struct AdmittedInput {
   TensorSpec spec;
   std::uint64_t offset = 0;     ///< In the concatenation input_layout() describes.
   std::uint64_t row_bytes = 0;  ///< Of one row; for kOne, of the whole tensor.
@@ -36,7 +36,7 @@ struct InputTensor {
 
 /// A request that is known to be runnable, with everything that follows from it before any byte has come.
 struct Admitted {
-  std::vector<InputTensor> inputs;
+  std::vector<AdmittedInput> inputs;
   std::uint64_t input_bytes = 0;    ///< Sum over the tensors: length of the input stream.
   std::uint64_t layout_bytes = 0;   ///< Length of the concatenation, gaps included.
   TensorSpec result;                ///< "samples" or "output", [N, ...] F32.

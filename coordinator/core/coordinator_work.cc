@@ -8,7 +8,7 @@ namespace pa {
 namespace {
 
 /// The pieces of `input` that belong to `samples` (ascending), placed one after the other from `at` on.
-void append_rows(const InputTensor& input, BufferId buffer, const std::vector<std::int64_t>& samples, std::uint64_t at,
+void append_rows(const AdmittedInput& input, BufferId buffer, const std::vector<std::int64_t>& samples, std::uint64_t at,
                  std::vector<Piece>& pieces) {
   if (input.rows != RowsOf::kSample) {
     pieces.push_back({buffer, input.offset, input.row_bytes, at});
@@ -40,8 +40,8 @@ struct ShardInput {
 
 ShardInput cut(const Job& job, const std::vector<std::int64_t>& samples) {
   ShardInput cut;
-  std::vector<const InputTensor*> used;
-  for (const InputTensor& input : job.admitted.inputs) {
+  std::vector<const AdmittedInput*> used;
+  for (const AdmittedInput& input : job.admitted.inputs) {
     if (input.rows == RowsOf::kOne && !std::binary_search(samples.begin(), samples.end(), input.only)) continue;
     TensorSpec spec = input.spec;
     if (input.rows == RowsOf::kSample) spec.shape[0] = std::ssize(samples);

@@ -1,0 +1,120 @@
+#include "coordinator/io/coordinator_node.h"
+
+#include "shared/io/request_json.h"
+
+namespace pa {
+namespace {
+
+/// Messages taken in one turn before streams get to send: enough to batch, few enough to keep bytes flowing.
+constexpr int kMessagesPerTurn = 16;
+
+}  // namespace
+
+CoordinatorNode::CoordinatorNode(CoordinatorOptions options, StreamOptions streams, ServerTransport& transport,
+                                 Journal& journal, NoteSink notes)
+    : core_(std::move(options)), streams_(streams), transport_(transport), journal_(journal), notes_(std::move(notes)) {}
+
+bool CoordinatorNode::turn(TimePoint now) {
+  now_ = now;
+  int taken = 0;
+  while (taken < kMessagesPerTurn) {
+    std::optional<Incoming> incoming = transport_.receive();
+    if (!incoming) break;
+    take(std::move(*incoming));
+    ++taken;
+  }
+  if (const auto due = core_.next_deadline(); due && *due <= now_) feed(event::Tick{});
+  settle();
+  return taken == kMessagesPerTurn;
+}
+
+void CoordinatorNode::tell(const Event& event, TimePoint now) {
+  now_ = now;
+  feed(event);
+  settle();
+}
+
+std::optional<TimePoint> CoordinatorNode::next_deadline() const {
+  const std::optional<TimePoint> core = core_.next_deadline();
+  const std::optional<TimePoint> streams = streams_.next_deadline();
+  if (!core) return streams;
+  return streams ? std::min(*core, *streams) : core;
+}
+
+void CoordinatorNode::take(Incoming&& incoming) {
+  if (const auto* put = std::get_if<Put>(&incoming.message)) {
+    streams_.on(incoming.peer, *put, incoming.payload.bytes(), now_);
+  } else if (const auto* got = std::get_if<Got>(&incoming.message)) {
+    streams_.on(incoming.peer, *got, now_);
+  } else if (const auto* want = std::get_if<Want>(&incoming.message)) {
+    streams_.on(incoming.peer, *want, now_);
+  } else if (incoming.channel != Channel::kClient) {
+    feed(event::FromWorker{incoming.peer, incoming.channel == Channel::kWorkerData, std::move(incoming.message)});
+  } else if (auto* submit = std::get_if<Submit>(&incoming.message)) {
+    Result<Request> body = parse_request(submit->body);
+    feed(event::Submitted{incoming.peer, std::move(*submit), std::move(body)});
+  } else {
+    feed(event::FromClient{incoming.peer, std::move(incoming.message)});
+  }
+}
+
+void CoordinatorNode::feed(const Event& event) {
+  std::vector<Action> actions;
+  core_.step(event, now_, actions);
+  if (check_always_) core_.check_invariants();
+  for (Action& action : actions) perform(action);
+  while (!pending_.empty()) {
+    const Event next = std::move(pending_.front());
+    pending_.erase(pending_.begin());
+    feed(next);
+  }
+}
+
+void CoordinatorNode::perform(Action& action) {
+  std::visit([this](auto& specific) { do_action(specific); }, action);
+}
+
+void CoordinatorNode::do_action(action::Send& action) { send(action.peer, action.message, {}); }
+
+void CoordinatorNode::do_action(action::Allocate& action) {
+  if (!streams_.allocate(action.buffer, action.bytes).ok()) pending_.emplace_back(event::NoMemory{action.request});
+}
+
+void CoordinatorNode::do_action(action::Receive& action) {
+  streams_.receive(action.stream, action.peer, action.buffer, action.total, action.ask, now_);
+}
+
+void CoordinatorNode::do_action(action::StartSending& action) {
+  streams_.send(action.stream, action.peer, action.window, action.from, now_);
+}
+
+void CoordinatorNode::do_action(Note& note) {
+  if (notes_) notes_(note);
+}
+
+void CoordinatorNode::send(PeerId peer, const Message& message, const Buffer& payload) {
+  const Status sent = transport_.send(peer, message, payload);
+  // A full queue loses the message: whoever needs it asks again. A gone peer is news.
+  if (!sent.ok() && sent.error().code == Code::kUnavailable) pending_.emplace_back(event::PeerGone{peer});
+}
+
+void CoordinatorNode::settle() {
+  while (true) {
+    while (const std::optional<RequestId> durable = journal_.durable()) feed(event::Journaled{*durable});
+    outgoing_.clear();
+    stream_events_.clear();
+    streams_.pump(now_, outgoing_, stream_events_);
+    for (const Outgoing& out : outgoing_) send(out.peer, out.message, out.payload);
+    for (const StreamEvent& event : stream_events_) {
+      std::visit([this](const auto& specific) { feed(specific); }, event);
+    }
+    while (!pending_.empty()) {
+      const Event next = std::move(pending_.front());
+      pending_.erase(pending_.begin());
+      feed(next);
+    }
+    if (outgoing_.empty() && stream_events_.empty()) return;
+  }
+}
+
+}  // namespace pa

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "coordinator/core/coordinator.h"
+#include "coordinator/io/journal.h"
+#include "shared/core/time.h"
+#include "shared/io/transport.h"
+#include "shared/wire/streams.h"
+
+namespace pa {
+
+/// What a coordinator does with what its core decides: messages, buffers and streams. The same on sockets and in the
+/// simulator; whoever drives it brings the time and the transport.
+///
+/// Thread: loop only.
+class CoordinatorNode {
+ public:
+  using NoteSink = std::function<void(const Note&)>;
+
+  /// `transport` and `journal` must outlive the node. `notes` may be empty.
+  CoordinatorNode(CoordinatorOptions options, StreamOptions streams, ServerTransport& transport, Journal& journal,
+                  NoteSink notes);
+
+  /// Takes what has come in, up to a bound, and does what is due. Returns true if there may be more to take at once.
+  bool turn(TimePoint now);
+
+  /// Feeds an event that comes from neither transport nor time.
+  void tell(const Event& event, TimePoint now);
+
+  /// When to call turn() at the latest; nullopt if nothing waits.
+  [[nodiscard]] std::optional<TimePoint> next_deadline() const;
+
+  /// The core wants the process to end.
+  [[nodiscard]] bool exited() const { return exited_; }
+
+  [[nodiscard]] const Coordinator& core() const { return core_; }
+  [[nodiscard]] std::uint64_t buffered_bytes() const { return streams_.buffered_bytes(); }
+
+  /// Check the core's invariants after every event (tests).
+  void check_always() { check_always_ = true; }
+
+ private:
+  void take(Incoming&& incoming);
+  void feed(const Event& event);
+  void perform(Action& action);
+  void do_action(action::Send& action);
+  void do_action(action::Allocate& action);
+  void do_action(action::Release& action) { streams_.release(action.buffer); }
+  void do_action(action::Receive& action);
+  void do_action(action::Expect& action) { streams_.expect(action.stream, action.upto, now_); }
+  void do_action(action::StartSending& action);
+  void do_action(action::Append& action) { streams_.append(action.stream, action.piece, action.last); }
+  void do_action(action::Close& action) { streams_.close(action.stream); }
+  void do_action(action::ForgetPeer& action) { streams_.forget_peer(action.peer); }
+  void do_action(action::WriteJournal& action) { journal_.write(action.request); }
+  void do_action(action::EraseJournal& action) { journal_.erase(action.request); }
+  void do_action(action::Exit&) { exited_ = true; }
+  void do_action(Note& note);
+  void send(PeerId peer, const Message& message, const Buffer& payload);
+  void settle();
+
+  Coordinator core_;
+  Streams streams_;
+  ServerTransport& transport_;
+  Journal& journal_;
+  NoteSink notes_;
+  TimePoint now_;
+  std::vector<Event> pending_;  ///< Consequences of actions, fed once the actions are done.
+  std::vector<Outgoing> outgoing_;
+  std::vector<StreamEvent> stream_events_;
+  bool exited_ = false;
+  bool check_always_ = false;
+};
+
+}  // namespace pa

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <optional>
+
+#include "shared/core/id.h"
+#include "worker/core/shard_job.h"
+
+namespace pa {
+
+/// The loop's end of the device: work in, reports out. A thread with an engine behind it, or a simulated device.
+///
+/// Thread: the loop's only. Nothing blocks.
+class ComputeLink {
+ public:
+  virtual ~ComputeLink() = default;
+
+  virtual void run(ShardJob job) = 0;
+  /// Nothing more of the shard is wanted; reports already made may still come. Unknown ids are ignored.
+  virtual void cancel(ShardId shard) = 0;
+  /// The next report, or nullopt.
+  [[nodiscard]] virtual std::optional<EngineReport> poll() = 0;
+  /// Device memory free, in bytes; -1 unknown.
+  [[nodiscard]] virtual std::int64_t free_memory_bytes() const = 0;
+};
+
+}  // namespace pa

@@ -1,0 +1,139 @@
+#include "worker/io/worker_node.h"
+
+#include "shared/io/request_json.h"
+
+namespace pa {
+namespace {
+
+/// Messages taken from one connection in one turn before streams get to send.
+constexpr int kMessagesPerTurn = 16;
+
+}  // namespace
+
+WorkerNode::WorkerNode(WorkerOptions options, StreamOptions streams, ClientTransport& control, ClientTransport& data,
+                       ComputeLink& compute, NoteSink notes)
+    : core_(std::move(options)),
+      streams_(streams),
+      control_(control),
+      data_(data),
+      compute_(compute),
+      notes_(std::move(notes)) {}
+
+bool WorkerNode::turn(TimePoint now) {
+  now_ = now;
+  bool more = false;
+  for (ClientTransport* transport : {&control_, &data_}) {
+    int taken = 0;
+    while (taken < kMessagesPerTurn) {
+      std::optional<Incoming> incoming = transport->receive();
+      if (!incoming) break;
+      take(std::move(*incoming));
+      ++taken;
+    }
+    more = more || taken == kMessagesPerTurn;
+  }
+  while (std::optional<EngineReport> report = compute_.poll()) {
+    feed(worker_event::Reported{std::move(*report)});
+  }
+  if (const auto due = core_.next_deadline(); due && *due <= now_) {
+    feed(worker_event::Measured{compute_.free_memory_bytes()});
+    feed(worker_event::Tick{});
+  }
+  settle();
+  return more;
+}
+
+void WorkerNode::tell(const WorkerEvent& event, TimePoint now) {
+  now_ = now;
+  feed(event);
+  settle();
+}
+
+std::optional<TimePoint> WorkerNode::next_deadline() const {
+  const std::optional<TimePoint> core = core_.next_deadline();
+  const std::optional<TimePoint> streams = streams_.next_deadline();
+  if (!core) return streams;
+  return streams ? std::min(*core, *streams) : core;
+}
+
+void WorkerNode::take(Incoming&& incoming) {
+  constexpr PeerId kCoordinator{0};
+  if (const auto* put = std::get_if<Put>(&incoming.message)) {
+    streams_.on(kCoordinator, *put, incoming.payload.bytes(), now_);
+  } else if (const auto* got = std::get_if<Got>(&incoming.message)) {
+    streams_.on(kCoordinator, *got, now_);
+  } else if (const auto* want = std::get_if<Want>(&incoming.message)) {
+    streams_.on(kCoordinator, *want, now_);
+  } else if (auto* assign = std::get_if<Assign>(&incoming.message)) {
+    Result<Request> body = parse_request(assign->body);
+    feed(worker_event::Assigned{std::move(*assign), std::move(body)});
+  } else {
+    feed(worker_event::FromCoordinator{std::move(incoming.message)});
+  }
+}
+
+void WorkerNode::feed(const WorkerEvent& event) {
+  std::vector<WorkerAction> actions;
+  core_.step(event, now_, actions);
+  if (check_always_) core_.check_invariants();
+  for (WorkerAction& action : actions) {
+    std::visit([this](auto& specific) { do_action(specific); }, action);
+  }
+  while (!pending_.empty()) {
+    const WorkerEvent next = std::move(pending_.front());
+    pending_.erase(pending_.begin());
+    feed(next);
+  }
+}
+
+void WorkerNode::do_action(worker_action::SendControl& action) {
+  // A message that cannot be handed over is lost; the session's timers make up for it.
+  (void)control_.send(action.message, {}).ok();
+}
+
+void WorkerNode::do_action(worker_action::SendData& action) { (void)data_.send(action.message, {}).ok(); }
+
+void WorkerNode::do_action(worker_action::Reconnect&) {
+  for (ClientTransport* transport : {&control_, &data_}) {
+    if (Status fresh = transport->reconnect(); !fresh.ok() && notes_) {
+      notes_(worker_note::Disconnected{fresh.error().message});
+    }
+  }
+}
+
+void WorkerNode::do_action(worker_action::Allocate& action) {
+  if (!streams_.allocate(action.buffer, action.bytes).ok()) pending_.emplace_back(worker_event::NoMemory{action.shard});
+}
+
+void WorkerNode::do_action(worker_action::Receive& action) {
+  streams_.receive(action.stream, PeerId{0}, action.buffer, action.total, false, now_);
+  streams_.expect(action.stream, action.total, now_);
+}
+
+void WorkerNode::do_action(worker_action::StartSending& action) {
+  streams_.send(action.stream, PeerId{0}, action.window, 0, now_);
+}
+
+void WorkerNode::do_action(worker_action::Run& action) {
+  if (action.inputs.value != 0) action.job.inputs = streams_.buffer(action.inputs);
+  compute_.run(std::move(action.job));
+}
+
+void WorkerNode::do_action(WorkerNote& note) {
+  if (notes_) notes_(note);
+}
+
+void WorkerNode::settle() {
+  while (true) {
+    outgoing_.clear();
+    stream_events_.clear();
+    streams_.pump(now_, outgoing_, stream_events_);
+    for (const Outgoing& out : outgoing_) (void)data_.send(out.message, out.payload).ok();
+    for (const StreamEvent& event : stream_events_) {
+      std::visit([this](const auto& specific) { feed(specific); }, event);
+    }
+    if (outgoing_.empty() && stream_events_.empty()) return;
+  }
+}
+
+}  // namespace pa
