@@ -1,0 +1,7 @@
+# Between threads and between processes: queues, the loop, transports.
+pa_library(pa_queue)
+pa_library(pa_loop SOURCES clock.cc loop.cc signals.cc wakeup.cc DEPS pa_core)
+pa_library(pa_transport SOURCES framing.cc DEPS pa_wire)
+pa_library(pa_zmq
+  SOURCES allocator.cc run_directory.cc zmq_client.cc zmq_peers.cc zmq_server.cc zmq_socket.cc
+  DEPS pa_endpoints pa_loop pa_transport deps::libzmq)

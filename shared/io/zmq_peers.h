@@ -1,0 +1,55 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "shared/core/id.h"
+#include "shared/io/transport.h"
+
+namespace pa {
+
+/// Numbers connections: (channel, routing id) <-> PeerId. Holds `capacity` of them at most; the one
+/// that was silent for longest makes room, and becomes a new peer should it speak again.
+class ZmqPeers {
+ public:
+  struct Peer {
+    PeerId id;
+    Channel channel = Channel::kClient;
+    std::string route;
+  };
+
+  explicit ZmqPeers(std::size_t capacity) : capacity_(capacity) {}
+
+  /// The peer with this route, met now or before.
+  PeerId meet(Channel channel, std::span<const std::byte> route);
+
+  /// nullptr if it is not known, or no longer.
+  [[nodiscard]] const Peer* find(PeerId id);
+
+  void forget(PeerId id);
+
+ private:
+  using Order = std::list<Peer>;  // Last heard or written to first.
+
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const {
+      return std::hash<std::string_view>{}(text);
+    }
+  };
+
+  const std::size_t capacity_;
+  std::uint64_t last_id_ = 0;
+  Order order_;
+  std::unordered_map<PeerId, Order::iterator> by_id_;
+  std::array<std::unordered_map<std::string, Order::iterator, Hash, std::equal_to<>>, 3> by_route_;
+};
+
+}  // namespace pa
