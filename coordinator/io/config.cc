@@ -108,7 +108,7 @@ Settings coordinator_settings(CoordinatorConfig& config) {
                  "Of all waiting results; the oldest go first. They count in "
                  "limits.max_total_bytes.");
 
-  settings.numbers("weights", config.weights, {0, 1e9},
+  settings.numbers("weights", config.weights, {0, 1e6},
                    "Weights by worker's name, instead of those the workers bring: {\"box:cuda:0\": "
                    "70, \"box:cuda:1\": 30}. Only their ratios count; 0 gives a worker nothing.");
 

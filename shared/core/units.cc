@@ -96,4 +96,14 @@ std::string format_bytes(std::uint64_t bytes) {
   }
 }
 
+std::string format_number(double value) {
+  constexpr double kPlain = 1e15;
+  std::array<char, 32> text{};
+  char* const end = text.data() + text.size();
+  const bool plain = value == std::floor(value) && std::fabs(value) < kPlain;
+  const auto written = plain ? std::to_chars(text.data(), end, static_cast<std::int64_t>(value))
+                             : std::to_chars(text.data(), end, value);
+  return {text.data(), written.ptr};
+}
+
 }  // namespace pa

@@ -24,4 +24,7 @@ namespace pa {
 /// The shortest text in binary units that parse_bytes() reads as `bytes`: "8MiB", "1500B".
 [[nodiscard]] std::string format_bytes(std::uint64_t bytes);
 
+/// The shortest decimal text that reads back as `value`; whole numbers below 10^15 plainly.
+[[nodiscard]] std::string format_number(double value);
+
 }  // namespace pa

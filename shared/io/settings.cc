@@ -1,7 +1,5 @@
 #include "shared/io/settings.h"
 
-#include <array>
-#include <charconv>
 #include <sstream>
 
 #include "shared/core/nearest.h"
@@ -11,11 +9,6 @@ namespace pa {
 namespace {
 
 constexpr std::size_t kColumns = 100;
-
-std::string show(double value) {
-  std::array<char, 32> buffer{};
-  return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
-}
 
 /// "1 to 4096", "1 or more", "at most 5", or nothing.
 template <class T, class Show>
@@ -86,12 +79,12 @@ void Settings::number(std::string path, double& value, YamlRange<double> range,
                       std::string reason) {
   settings_.push_back({.path = std::move(path),
                        .reason = std::move(reason),
-                       .allowed = show_range(range, show),
+                       .allowed = show_range(range, format_number),
                        .read =
                            [&value, range](const YamlValue& yaml) {
                              if (const auto read = yaml.number(range)) value = *read;
                            },
-                       .write = [&value] { return show(value); }});
+                       .write = [&value] { return format_number(value); }});
 }
 
 void Settings::string(std::string path, std::string& value, std::string reason) {
@@ -149,20 +142,20 @@ void Settings::numbers(std::string path, std::map<std::string, double>& value,
   };
   settings_.push_back({.path = std::move(path),
                        .reason = std::move(reason),
-                       .allowed = show_range(range, show),
+                       .allowed = show_range(range, format_number),
                        .read =
                            [&value, read_entry](const YamlValue& yaml) {
-                             const auto entries = yaml.entries();
-                             if (!entries) return;
                              value.clear();
-                             for (const auto& [name, entry] : *entries) read_entry(name, entry);
+                             for (const auto& [name, entry] : yaml.entries()) {
+                               read_entry(name, entry);
+                             }
                            },
                        .write =
                            [&value] {
                              std::string text = "{";
                              for (const auto& [name, number] : value) {
                                if (text.size() > 1) text += ", ";
-                               text += yaml_quote(name) + ": " + show(number);
+                               text += yaml_quote(name) + ": " + format_number(number);
                              }
                              return text + "}";
                            },

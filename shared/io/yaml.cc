@@ -307,12 +307,6 @@ std::optional<T> parse_exactly(std::string_view text) {
   return value;
 }
 
-std::string show_number(double value) {
-  std::array<char, 32> buffer{};
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
-  return {buffer.data(), end};
-}
-
 /// " from A to B", " of A or more", " up to B" or nothing.
 template <class T, class Show>
 std::string show_range(const YamlRange<T>& range, const Show& show) {
@@ -421,7 +415,7 @@ std::optional<double> YamlValue::number(YamlRange<double> range) const {
   const auto value =
       node_->plain && !zero_first ? parse_exactly<double>(node_->scalar) : std::nullopt;
   if (value && std::isfinite(*value) && contains(range, *value)) return value;
-  expected("a number" + show_range(range, show_number) +
+  expected("a number" + show_range(range, format_number) +
            (zero_first ? " without leading zeros" : ""));
   return std::nullopt;
 }
@@ -474,13 +468,10 @@ std::optional<std::uint64_t> YamlValue::bytes(YamlRange<std::uint64_t> range) co
   return std::nullopt;
 }
 
-std::optional<std::vector<YamlValue>> YamlValue::list() const {
+std::vector<YamlValue> YamlValue::list() const {
   std::vector<YamlValue> elements;
-  if (is_null()) return elements;
-  if (!is_list()) {
-    expected("a list");
-    return std::nullopt;
-  }
+  if (!is_list() && !is_null()) expected("a list");
+  if (!is_list()) return elements;
   for (const auto& value : node_->values) elements.push_back(YamlValue(value.get(), errors_));
   return elements;
 }
@@ -494,13 +485,10 @@ std::optional<YamlMap> YamlValue::map() const {
   return std::nullopt;
 }
 
-std::optional<std::vector<std::pair<std::string, YamlValue>>> YamlValue::entries() const {
+std::vector<std::pair<std::string, YamlValue>> YamlValue::entries() const {
   std::vector<std::pair<std::string, YamlValue>> entries;
-  if (is_null()) return entries;
-  if (!is_map()) {
-    expected("a map");
-    return std::nullopt;
-  }
+  if (!is_map() && !is_null()) expected("a map");
+  if (!is_map()) return entries;
   for (std::size_t i = 0; i < node_->values.size(); ++i) {
     entries.emplace_back(node_->keys[i].name, YamlValue(node_->values[i].get(), errors_));
   }
@@ -589,9 +577,9 @@ YamlFile::~YamlFile() = default;
 
 YamlFile YamlFile::load(const std::string& path) {
   YamlFile file(path, true);
-  std::ifstream stream(path, std::ios::binary);
   std::string text(kMaxBytes + 1, '\0');
   errno = 0;
+  std::ifstream stream(path, std::ios::binary);
   if (stream) stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (!stream.is_open() || stream.bad()) {
     const int error = errno;

@@ -41,9 +41,15 @@ struct YamlRange {
   T max = std::numeric_limits<T>::max();
 };
 
+template <>
+struct YamlRange<Duration> {
+  Duration min = Duration::zero();  // Durations in files are never negative.
+  Duration max = Duration::max();
+};
+
 /// A value of the file, and where it stands. Cheap to copy; valid while its YamlFile lives.
 ///
-/// Getters return nullopt after noting an error, if the value is of another type or out of range.
+/// Getters return nullopt (or nothing) after noting an error, if the value is of another type or out of range.
 class YamlValue {
  public:
   [[nodiscard]] std::optional<bool> boolean() const;
@@ -54,15 +60,16 @@ class YamlValue {
   /// One of `names`; the index of it.
   [[nodiscard]] std::optional<std::size_t> choice(std::span<const std::string_view> names) const;
   /// "500ms", "1.5s", "10m": see parse_duration().
-  [[nodiscard]] std::optional<Duration> duration(YamlRange<Duration> range) const;
+  [[nodiscard]] std::optional<Duration> duration(YamlRange<Duration> range = {}) const;
   /// "8MiB", "512B": see parse_bytes().
   [[nodiscard]] std::optional<std::uint64_t> bytes(YamlRange<std::uint64_t> range = {}) const;
-  /// The elements of a list; none for null.
-  [[nodiscard]] std::optional<std::vector<YamlValue>> list() const;
+  /// The elements of a list; none for null, and after noting an error.
+  [[nodiscard]] std::vector<YamlValue> list() const;
   /// A map with known keys.
   [[nodiscard]] std::optional<YamlMap> map() const;
-  /// The entries of a map whose keys are free, in the order of the file; none for null.
-  [[nodiscard]] std::optional<std::vector<std::pair<std::string, YamlValue>>> entries() const;
+  /// The entries of a map whose keys are free, in the order of the file; none for null, and after
+  /// noting an error.
+  [[nodiscard]] std::vector<std::pair<std::string, YamlValue>> entries() const;
 
   /// `null`, `~` or nothing.
   [[nodiscard]] bool is_null() const;
@@ -103,7 +110,7 @@ class YamlMap {
   bool read_integer(std::string_view key, std::int64_t& out, YamlRange<std::int64_t> range = {});
   bool read_number(std::string_view key, double& out, YamlRange<double> range = {});
   bool read_string(std::string_view key, std::string& out);
-  bool read_duration(std::string_view key, Duration& out, YamlRange<Duration> range);
+  bool read_duration(std::string_view key, Duration& out, YamlRange<Duration> range = {});
   bool read_bytes(std::string_view key, std::uint64_t& out, YamlRange<std::uint64_t> range = {});
 
   /// Notes an error at the map itself, for instance that a key is missing.

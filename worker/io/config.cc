@@ -77,7 +77,7 @@ Settings worker_settings(WorkerConfig& config) {
               "Empty: HOST:DEVICE, as in box:cuda:0.");
   add_checked(settings, "device", config.device, check_device, false,
               "What this worker computes on: cpu, cuda:N, mps or xpu:N. One worker a device.");
-  settings.number("weight", config.weight, {0, 1e9},
+  settings.number("weight", config.weight, {0, 1e6},
                   "Share of a batch against the other workers' weights, until speed is measured; 0 "
                   "gives it nothing. The coordinator's `weights` come before it.");
   settings.integer("threads", config.threads, {0, 4096},
