@@ -1,0 +1,252 @@
+#include "clients/cpp/client_job.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "clients/cpp/digest.h"
+
+namespace pa {
+namespace {
+
+/// A client has one connection, so one peer.
+constexpr PeerId kCoordinator{0};
+
+constexpr Duration kCancelResend = std::chrono::seconds{1};
+
+Outgoing to_coordinator(Message message) { return {kCoordinator, std::move(message), {}}; }
+
+std::string seconds_text(Duration duration) {
+  return std::to_string(std::chrono::round<std::chrono::seconds>(duration).count()) + " s";
+}
+
+}  // namespace
+
+ClientJob::ClientJob(Streams& streams, BufferId first_buffer, Submission submission,
+                     JobOptions options, JobCallbacks callbacks)
+    : streams_(streams),
+      first_buffer_(first_buffer),
+      submission_(std::move(submission)),
+      options_(std::move(options)),
+      callbacks_(std::move(callbacks)),
+      resend_(options_.first_resend) {}
+
+ClientJob::~ClientJob() {
+  streams_.close(input_stream());
+  streams_.close(result_stream());
+  for (std::uint64_t i = 0; i <= submission_.tensors.size(); ++i) {
+    streams_.release(BufferId{first_buffer_.value + i});
+  }
+}
+
+StreamId ClientJob::input_stream() const {
+  return {StreamKind::kRequestInput, submission_.id, ShardId{}};
+}
+
+StreamId ClientJob::result_stream() const {
+  return {StreamKind::kRequestResult, submission_.id, ShardId{}};
+}
+
+void ClientJob::start(TimePoint now, std::vector<Outgoing>& out) {
+  started_ = now;
+  submit_.request = submission_.id;
+  submit_.body = submission_.body;
+  submit_.plan_only = submission_.plan_only;
+  submit_.window = options_.window_bytes;
+  std::vector<TensorSpec> specs;
+  std::uint64_t total = 0;
+  for (const InputTensor& tensor : submission_.tensors) {
+    const Result<std::uint64_t> bytes = byte_size(tensor.spec);
+    if (!bytes.ok()) return finish(bytes.error());
+    if (*bytes != tensor.bytes.size()) {
+      return finish(invalid("tensor '" + tensor.spec.name + "' of shape " +
+                            to_string(tensor.spec.shape) + " needs " + std::to_string(*bytes) +
+                            " bytes and has " + std::to_string(tensor.bytes.size())));
+    }
+    total += *bytes;
+    specs.push_back(tensor.spec);
+    submit_.tensors.push_back({tensor.spec, digest_of(tensor.bytes.bytes())});
+  }
+  const Result<InputLayout> layout = input_layout(specs);
+  if (!layout.ok()) return finish(layout.error());
+  send_submit(now, out);
+  if (submission_.plan_only || total == 0) return;
+
+  // Little goes along unasked and spares a round trip; the coordinator asks for much.
+  eager_ = total <= kEagerBytes;
+  streams_.send(input_stream(), kCoordinator, eager_ ? kEagerBytes : 0, 0, now);
+  std::uint64_t left = total;
+  for (std::size_t i = 0; i < submission_.tensors.size(); ++i) {
+    const Buffer& bytes = submission_.tensors[i].bytes;
+    if (bytes.empty()) continue;
+    const BufferId id{first_buffer_.value + i};
+    streams_.adopt(id, bytes);
+    left -= bytes.size();
+    streams_.append(input_stream(), {id, 0, bytes.size(), layout->offsets[i]}, left == 0);
+  }
+}
+
+void ClientJob::send_submit(TimePoint now, std::vector<Outgoing>& out) {
+  submit_.result_from = arrived_;
+  submit_.result_epoch = accepted_ ? accepted_->epoch : 0;
+  out.push_back(to_coordinator(submit_));
+  next_submit_ = now + resend_;
+  resend_ = std::min(2 * resend_, options_.last_resend);
+  ++unanswered_;
+}
+
+void ClientJob::heard(TimePoint now) {
+  last_heard_ = now;
+  next_submit_ = std::max(next_submit_, now + options_.first_resend);
+  unanswered_ = 0;
+  if (noticed_ && callbacks_.on_notice) callbacks_.on_notice("the coordinator is back");
+  noticed_ = false;
+}
+
+void ClientJob::on(const Message& message, TimePoint now, std::vector<Outgoing>& out) {
+  if (end_) return;
+  heard(now);
+  if (const auto* accepted = std::get_if<Accepted>(&message)) {
+    on_accepted(*accepted, now, out);
+  } else if (const auto* progress = std::get_if<RequestProgress>(&message)) {
+    if (progress->steps != steps_)
+      resend_ = options_.first_resend;  // It runs: silence would be news.
+    steps_ = progress->steps;
+    if (callbacks_.on_progress) callbacks_.on_progress(*progress);
+  } else if (const auto* done = std::get_if<Done>(&message)) {
+    on_done(*done, now, out);
+  } else if (const auto* refused = std::get_if<Refused>(&message)) {
+    if (cancelled_) return finish(Error{Code::kCancelled, "cancelled", {}});
+    Error error = refused->error;
+    if (error.code == Code::kOverloaded && refused->retry_after_seconds > 0) {
+      error.message += "; try again in " + seconds_text(from_seconds(refused->retry_after_seconds));
+    }
+    finish(std::move(error));
+  }
+}
+
+void ClientJob::on_accepted(const Accepted& accepted, TimePoint now, std::vector<Outgoing>& out) {
+  if (submission_.plan_only) return finish(Outcome{accepted, {}});
+  const BufferId buffer{first_buffer_.value + submission_.tensors.size()};
+  if (!accepted_) {
+    const Result<std::uint64_t> bytes = byte_size(accepted.result);
+    Result<Buffer> place = bytes.ok() ? callbacks_.on_accepted(accepted) : bytes.error();
+    if (place.ok() && place->size() != *bytes) {
+      place = internal("the place for the result has " + std::to_string(place->size()) +
+                       " bytes and must have " + std::to_string(*bytes));
+    }
+    if (!place.ok()) {
+      out.push_back(to_coordinator(Cancel{submission_.id}));
+      return finish(place.error());
+    }
+    result_bytes_ = *bytes;
+    streams_.adopt(buffer, *place);
+  } else if (accepted_->epoch == accepted.epoch) {
+    accepted_ = accepted;  // The plan may be another by now.
+    return;
+  } else {
+    if (accepted.result != accepted_->result) {
+      return finish(
+          internal("the coordinator came back and now promises a result of another shape"));
+    }
+    if (callbacks_.on_notice)
+      callbacks_.on_notice("the coordinator was restarted; it runs the request again");
+    streams_.close(result_stream());
+    arrived_ = 0;
+    done_.reset();
+  }
+  accepted_ = accepted;
+  streams_.receive(result_stream(), kCoordinator, buffer, result_bytes_, done_.has_value(), now);
+  check_complete(now);
+}
+
+void ClientJob::on_done(const Done& done, TimePoint now, std::vector<Outgoing>& out) {
+  if (done.failed) {
+    out.push_back(to_coordinator(DoneAck{submission_.id}));
+    return finish(done.error);
+  }
+  done_ = done;
+  if (!accepted_) {
+    next_submit_ = now;  // Accepted was lost, and with it the result's shape: ask again.
+    return;
+  }
+  check_complete(now);
+}
+
+void ClientJob::on(const StreamEvent& event, TimePoint now) {
+  const auto* arrived = std::get_if<StreamArrived>(&event);
+  if (end_ || arrived == nullptr || arrived->stream != result_stream()) return;
+  arrived_ = arrived->upto;
+  resend_ = options_.first_resend;
+  check_complete(now);
+}
+
+void ClientJob::check_complete(TimePoint now) {
+  if (!accepted_ || !done_) return;
+  if (done_->result_bytes > result_bytes_) {
+    return finish(internal("the coordinator sent more of a result than it promised"));
+  }
+  if (arrived_ >= done_->result_bytes) return finish(Outcome{*accepted_, *done_});
+  streams_.expect(result_stream(), done_->result_bytes, now);
+}
+
+void ClientJob::finish(Result<Outcome> end) {
+  if (!end_) end_.emplace(std::move(end));
+}
+
+void ClientJob::tick(TimePoint now, std::vector<Outgoing>& out) {
+  if (end_) return;
+  if (!started_) return start(now, out);
+  if (cancelled_) {
+    if (now - *cancelled_ >= options_.cancel_limit) {
+      return finish(Error{Code::kCancelled, "cancelled; the coordinator did not confirm it", {}});
+    }
+    if (now >= next_cancel_) cancel(now, out);
+  }
+  const Duration silence = now - last_heard_.value_or(*started_);
+  if (!last_heard_ && silence >= options_.first_answer) {
+    return finish(unavailable("no answer from the coordinator at " + options_.endpoint + " in " +
+                              seconds_text(silence) + "; is it running?"));
+  }
+  if (last_heard_ && options_.patience && silence >= *options_.patience) {
+    return finish(unavailable("the coordinator at " + options_.endpoint + " has been silent for " +
+                              seconds_text(silence)));
+  }
+  if (now < next_submit_) return;
+  if (last_heard_ && unanswered_ > 0) {
+    reconnect_ = true;
+    if (!noticed_ && callbacks_.on_notice) {
+      callbacks_.on_notice("no word from the coordinator at " + options_.endpoint + " for " +
+                           seconds_text(silence) + "; trying again");
+    }
+    noticed_ = true;
+  }
+  send_submit(now, out);
+  if (reconnect_ && eager_) streams_.send(input_stream(), kCoordinator, kEagerBytes, 0, now);
+}
+
+void ClientJob::cancel(TimePoint now, std::vector<Outgoing>& out) {
+  if (end_) return;
+  if (!cancelled_) cancelled_ = now;
+  next_cancel_ = now + kCancelResend;
+  out.push_back(to_coordinator(Cancel{submission_.id}));
+  if (!last_heard_)
+    finish(Error{Code::kCancelled, "cancelled before the coordinator answered", {}});
+}
+
+std::optional<TimePoint> ClientJob::next_deadline() const {
+  if (end_) return std::nullopt;
+  if (!started_) return TimePoint{};
+  TimePoint next = next_submit_;
+  if (!last_heard_) next = std::min(next, *started_ + options_.first_answer);
+  if (last_heard_ && options_.patience) next = std::min(next, *last_heard_ + *options_.patience);
+  if (cancelled_) next = std::min({next, next_cancel_, *cancelled_ + options_.cancel_limit});
+  return next;
+}
+
+bool ClientJob::take_reconnect() { return std::exchange(reconnect_, false); }
+
+void ClientJob::acknowledge(std::vector<Outgoing>& out) const {
+  out.push_back(to_coordinator(DoneAck{submission_.id}));
+}
+
+}  // namespace pa
