@@ -14,7 +14,7 @@ class CAPABILITY("mutex") Mutex {
   void unlock() RELEASE() { mutex_.unlock(); }
 
  private:
-  friend class Condition;
+  friend class CondVar;
   std::mutex mutex_;
 };
 
@@ -31,7 +31,7 @@ class SCOPED_CAPABILITY MutexLock {
 };
 
 /// std::condition_variable for a Mutex.
-class Condition {
+class CondVar {
  public:
   /// Blocks until notified, or for no reason: call it in a loop that looks at what is waited for.
   void wait(Mutex& mutex) REQUIRES(mutex) {

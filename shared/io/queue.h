@@ -59,7 +59,7 @@ class BoundedQueue {
 
   const std::size_t capacity_;
   Mutex mutex_;
-  Condition filled_;
+  CondVar filled_;
   std::deque<T> items_ GUARDED_BY(mutex_);
   bool closed_ GUARDED_BY(mutex_) = false;
 };
