@@ -1,0 +1,117 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clients/cpp/client_job.h"
+#include "coordinator/io/coordinator_node.h"
+#include "tests/support/sim_compute.h"
+#include "tests/support/sim_network.h"
+#include "worker/io/worker_node.h"
+
+namespace pa {
+
+/// A whole cluster in one process on simulated time: the real cores, nodes, codec and streams, on a simulated network
+/// and simulated devices. Equal options and calls give equal runs.
+///
+/// Invariants of all cores are checked at every event.
+class SimCluster {
+ public:
+  struct Options {
+    std::uint64_t seed = 1;
+    std::size_t workers = 2;
+    SimNetworkOptions network;
+    SimCompute::Speed speed;             ///< Of every worker; add_worker() makes others.
+    CoordinatorOptions coordinator;
+    WorkerOptions worker;                ///< hello is filled in.
+    StreamOptions streams;
+    std::int64_t credit_samples = 16;
+  };
+
+  /// What a client asks for: the model "sim", which echoes `forward` rows and marks `sample` rows.
+  struct Job {
+    std::int64_t samples = 1;
+    Operation op = Operation::kSample;
+    int steps = 4;
+    std::int64_t row_floats = 16;
+    double deadline_seconds = 0;
+    int priority = 0;
+  };
+
+  explicit SimCluster(Options options);
+  ~SimCluster();
+
+  /// Returns its index. It joins by itself.
+  std::size_t add_worker(double weight, SimCompute::Speed speed);
+  /// kill -9: its connections vanish, nothing is said.
+  void kill_worker(std::size_t index);
+  /// A new process of the same name.
+  void restart_worker(std::size_t index);
+  /// SIGSTOP and SIGCONT: a stopped worker takes no turn.
+  void stop_worker(std::size_t index, bool stopped);
+  /// SIGTERM.
+  void drain_worker(std::size_t index);
+  [[nodiscard]] bool worker_lives(std::size_t index) const;
+  /// kill -9 and start again: its memory is gone.
+  void restart_coordinator();
+
+  /// Sends a request from a client of its own.
+  RequestId submit(const Job& job);
+  void cancel(const RequestId& request);
+  /// The client's process dies.
+  void kill_client(const RequestId& request);
+
+  void advance(Duration by);
+  /// Until no client waits any more; false if simulated `limit` passed first.
+  [[nodiscard]] bool run_until_idle(Duration limit);
+
+  /// How the request ended for its client; nullptr if it has not.
+  [[nodiscard]] const Result<Outcome>* reply(const RequestId& request) const;
+  /// Whether every row of the result is what the model makes of it.
+  [[nodiscard]] bool result_is_right(const RequestId& request) const;
+  [[nodiscard]] const RequestProgress* progress(const RequestId& request) const;
+
+  [[nodiscard]] TimePoint now() const { return now_; }
+  [[nodiscard]] const Coordinator& coordinator() const;
+  [[nodiscard]] std::uint64_t coordinator_bytes() const;
+  [[nodiscard]] SimNetwork& network() { return *network_; }
+  /// What the coordinator noted of this kind so far.
+  template <class T>
+  [[nodiscard]] std::vector<T> notes() const {
+    std::vector<T> found;
+    for (const Note& note : notes_) {
+      if (const T* typed = std::get_if<T>(&note)) found.push_back(*typed);
+    }
+    return found;
+  }
+
+ private:
+  struct Worker;
+  struct Client;
+
+  void start_coordinator();
+  void start_worker(Worker& worker);
+  void turn_all();
+  void turn(Client& client);
+  [[nodiscard]] std::optional<TimePoint> next_event() const;
+  void run_until(TimePoint end, bool stop_when_idle);
+  [[nodiscard]] bool idle() const;
+
+  Options options_;
+  TimePoint now_;
+  std::unique_ptr<SimNetwork> network_;
+  MemoryJournal journal_;
+  std::unique_ptr<CoordinatorNode> coordinator_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::map<RequestId, std::unique_ptr<Client>> clients_;
+  std::vector<Note> notes_;
+  std::uint64_t epoch_ = 0;
+  std::uint64_t boots_ = 0;
+  std::uint64_t requests_ = 0;
+};
+
+}  // namespace pa

@@ -1,0 +1,117 @@
+#include "worker/io/compute_thread.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include <chrono>
+#include <memory>
+
+#include "shared/io/clock.h"
+#include "worker/models/model_store.h"
+
+namespace pa {
+namespace {
+
+/// How long the compute thread waits when the loop does not take its reports: it is stopped, or swamped.
+constexpr std::chrono::milliseconds kFullReports{1};
+
+}  // namespace
+
+ComputeThread::ComputeThread(ComputeOptions options, Wakeup& wakeup)
+    : options_(std::move(options)),
+      wakeup_(wakeup),
+      orders_(options_.queue),
+      reports_(options_.queue),
+      thread_([this] { main(); }) {}
+
+ComputeThread::~ComputeThread() {
+  stopping_ = true;
+  orders_.close();
+  reports_.close();
+  thread_.join();
+}
+
+std::optional<Result<ComputeReady>> ComputeThread::poll_ready() { return ready_.try_pop(); }
+
+void ComputeThread::run(ShardJob job) {
+  waiting_.emplace_back(std::move(job));
+  push_orders();
+}
+
+void ComputeThread::cancel(ShardId shard) {
+  waiting_.emplace_back(shard);
+  push_orders();
+}
+
+void ComputeThread::push_orders() {
+  while (!waiting_.empty() && orders_.try_push(waiting_.front())) waiting_.pop_front();
+}
+
+std::optional<EngineReport> ComputeThread::poll() {
+  push_orders();
+  return reports_.try_pop();
+}
+
+std::int64_t ComputeThread::free_memory_bytes() const {
+  return started_ ? pa::free_memory_bytes(options_.device) : -1;
+}
+
+void ComputeThread::main() {
+  const c10::InferenceMode inference;
+  ModelStore store(options_.device);
+  Result<ComputeReady> ready = start(store);
+  const bool good = ready.ok();
+  started_ = good;
+  if (!ready_.try_push(ready)) broken(__FILE__, __LINE__, "the device became ready twice");
+  wakeup_.signal();
+  if (!good) return;
+  Engine engine(store, options_.engine);
+  serve(engine);
+}
+
+Result<ComputeReady> ComputeThread::start(ModelStore& store) {
+  const TimePoint began = steady_now();
+  PA_TRY(start_device(options_.device, options_.threads));
+  PA_TRY(store.load(options_.models));
+  PA_TRY(store.warm_up());
+  ComputeReady ready;
+  ready.models = store.infos();
+  ready.device_name = device_name(options_.device);
+  ready.numerics_id = numerics_id(options_.device);
+  ready.load_seconds = to_seconds(steady_now() - began);
+  return ready;
+}
+
+void ComputeThread::serve(Engine& engine) {
+  std::vector<EngineReport> reports;
+  while (obey(engine)) {
+    reports.clear();
+    engine.pass(reports);
+    for (EngineReport& made : reports) {
+      if (!report(std::move(made))) return;
+    }
+    wakeup_.signal();
+  }
+}
+
+bool ComputeThread::obey(Engine& engine) {
+  while (true) {
+    std::optional<Order> order = engine.idle() ? orders_.pop() : orders_.try_pop();
+    if (!order) return !stopping_;  // nothing new, and something to do; or closed
+    if (auto* job = std::get_if<ShardJob>(&*order)) {
+      engine.add(std::move(*job));
+    } else {
+      engine.cancel(std::get<ShardId>(*order));
+    }
+  }
+}
+
+bool ComputeThread::report(EngineReport made) {
+  while (!reports_.try_push(made)) {
+    if (stopping_) return false;
+    wakeup_.signal();
+    std::this_thread::sleep_for(kFullReports);
+  }
+  return true;
+}
+
+}  // namespace pa

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <optional>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "shared/core/model_info.h"
+#include "shared/core/result.h"
+#include "shared/io/queue.h"
+#include "shared/io/wakeup.h"
+#include "worker/engine/engine.h"
+#include "worker/io/compute_link.h"
+#include "worker/models/device.h"
+
+namespace pa {
+
+struct ComputeOptions {
+  Device device;
+  std::int64_t threads = 1;   ///< LibTorch's, for one operation.
+  std::string models;         ///< Directory of model folders.
+  EngineOptions engine;
+  std::size_t queue = 4096;   ///< Orders and reports that may wait, each way.
+};
+
+/// The device is ready: its models are loaded and have been evaluated on it.
+struct ComputeReady {
+  std::vector<ModelInfo> models;
+  std::string device_name;
+  std::string numerics_id;
+  double load_seconds = 0;
+};
+
+/// A thread that owns the device: loads the models, then runs shards on an engine.
+///
+/// Thread: all calls from the loop. Nothing blocks but the destructor, which waits for the running pass.
+class ComputeThread : public ComputeLink {
+ public:
+  /// Signals `wakeup`, which must outlive the thread, whenever there is something to poll.
+  ComputeThread(ComputeOptions options, Wakeup& wakeup);
+  ~ComputeThread() override;
+  ComputeThread(const ComputeThread&) = delete;
+  ComputeThread& operator=(const ComputeThread&) = delete;
+
+  /// How starting went, once; nullopt until then. After an error the thread does nothing more.
+  [[nodiscard]] std::optional<Result<ComputeReady>> poll_ready();
+
+  void run(ShardJob job) override;
+  void cancel(ShardId shard) override;
+  [[nodiscard]] std::optional<EngineReport> poll() override;
+  [[nodiscard]] std::int64_t free_memory_bytes() const override;
+
+ private:
+  using Order = std::variant<ShardJob, ShardId>;  ///< Run, or cancel.
+
+  void push_orders();
+  void main();                                       // Everything below: the compute thread.
+  [[nodiscard]] Result<ComputeReady> start(ModelStore& store);
+  void serve(Engine& engine);
+  [[nodiscard]] bool obey(Engine& engine);
+  bool report(EngineReport report);
+
+  ComputeOptions options_;
+  Wakeup& wakeup_;
+  std::deque<Order> waiting_;                       ///< For room in the queue; bounded by the coordinator's credit.
+  BoundedQueue<Order> orders_;                      ///< Loop -> compute.
+  BoundedQueue<EngineReport> reports_;              ///< Compute -> loop.
+  BoundedQueue<Result<ComputeReady>> ready_{1};     ///< Compute -> loop.
+  std::atomic<bool> started_ = false;
+  std::atomic<bool> stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace pa
