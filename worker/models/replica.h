@@ -1,0 +1,24 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "shared/core/model_info.h"
+#include "worker/models/network.h"
+
+namespace pa {
+
+/// Inputs of a network by name, one row each: [1, ...] F32 on the device.
+using LabelInputs = std::map<std::string, at::Tensor>;
+
+/// A model's weights on one device.
+struct Replica {
+  ModelInfo info;
+  std::unique_ptr<Network> network;
+  std::map<std::string, LabelInputs> labels;  ///< The conditions that the model folder has by name.
+};
+
+}  // namespace pa
