@@ -1,7 +1,7 @@
 """Trains the demo model: a FLUX.1 network of about a million parameters that draws handwritten digits.
 
 Writes digits.safetensors (weights) and conditions.safetensors (`<label>.context`, `<label>.y`)
-into this folder. On one CPU core it takes about a quarter of an hour. Equal seeds, library versions and
+into this folder. On one CPU core it takes about 20 minutes. Equal seeds, library versions and
 processors give equal weights.
 
     python train.py [--steps N] [--out FOLDER]
