@@ -1,12 +1,20 @@
 #include "shared/io/http_server.h"
 
+#include <arpa/inet.h>
 #include <civetweb.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
-#include <cstring>
+#include <atomic>
+#include <chrono>
 #include <exception>
 #include <mutex>
-#include <vector>
+#include <string_view>
+#include <thread>
 
 #include "shared/core/utf8.h"
 
@@ -15,9 +23,10 @@ namespace pa {
 struct HttpServer::State {
   std::map<std::string, Handler> handlers;
   mg_context* context = nullptr;
+  std::string address;
   std::int64_t port = 0;
   std::mutex mutex;
-  std::string last_error;  // Guarded by mutex. What civetweb last complained of.
+  std::string first_error;  // Guarded by mutex. What civetweb complained of first.
 };
 
 namespace {
@@ -57,6 +66,27 @@ int respond(mg_connection* connection, const HttpResponse& response, bool with_b
   return response.status;
 }
 
+/// Connects and goes away, without waiting.
+void touch(const std::string& address, std::int64_t port) {
+  const bool ipv6 = address.find(':') != std::string::npos;
+  const int fd = ::socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<std::uint16_t>(port));
+  sockaddr_in6 to6{};
+  to6.sin6_family = AF_INET6;
+  to6.sin6_port = to.sin_port;
+  ::inet_pton(AF_INET, address.c_str(), &to.sin_addr);
+  ::inet_pton(AF_INET6, address.c_str(), &to6.sin6_addr);
+  if (ipv6) {
+    (void)::connect(fd, reinterpret_cast<const sockaddr*>(&to6), sizeof to6);
+  } else {
+    (void)::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+  }
+  ::close(fd);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(const HttpOptions& options,
@@ -66,6 +96,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(const HttpOptions& options
 
   auto state = std::make_unique<State>();
   state->handlers = std::move(handlers);
+  state->address = options.address;
 
   mg_callbacks callbacks{};
   callbacks.begin_request = [](mg_connection* connection) {
@@ -89,7 +120,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(const HttpOptions& options
     const mg_context* const context = mg_get_context(connection);
     if (auto* const owner = static_cast<State*>(mg_get_user_data(context)); owner != nullptr) {
       const std::lock_guard lock(owner->mutex);
-      owner->last_error = message;
+      if (owner->first_error.empty()) owner->first_error = message;
     }
     return 1;  // Said; nothing goes to standard error.
   };
@@ -110,9 +141,15 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(const HttpOptions& options
                                              "linger_timeout_ms",
                                              "1000",
                                              nullptr};
+  // Its threads inherit the mask: signals are for the loop.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   state->context = mg_start(&callbacks, state.get(), const_cast<const char**>(settings.data()));
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (state->context == nullptr) {
-    return unavailable("cannot serve HTTP on " + where + ": " + to_valid_utf8(state->last_error));
+    return unavailable("cannot serve HTTP on " + where + ": " + to_valid_utf8(state->first_error));
   }
   std::array<mg_server_port, 1> ports{};
   if (mg_get_server_ports(state->context, 1, ports.data()) == 1) state->port = ports[0].port;
@@ -121,7 +158,19 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(const HttpOptions& options
 
 HttpServer::HttpServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-HttpServer::~HttpServer() { mg_stop(state_->context); }
+HttpServer::~HttpServer() {
+  // civetweb looks for the end every 2 seconds, or when somebody connects.
+  std::atomic<bool> stopped = false;
+  std::thread waker([&] {
+    while (!stopped) {
+      touch(state_->address, state_->port);
+      std::this_thread::sleep_for(std::chrono::milliseconds{5});
+    }
+  });
+  mg_stop(state_->context);
+  stopped = true;
+  waker.join();
+}
 
 std::int64_t HttpServer::port() const { return state_->port; }
 
