@@ -44,11 +44,11 @@ void mix_start(const at::Tensor& noise, const at::Tensor& latent, float sigma, b
   const float weight = flow || !full ? sigma : std::sqrt(1.0F + sigma * sigma);
   for (std::int64_t i = 0; i < noise.size(0); ++i) {
     const at::Tensor row = noise.select(0, i);
-    std::vector<WeightedRow> terms{{weight, row}};
+    std::array<WeightedRow, 2> terms{{{weight, row}, {0.0F, row}}};
     if (latent.defined()) {
-      terms.push_back({flow ? 1.0F - sigma : 1.0F, latent.select(0, latent.size(0) == 1 ? 0 : i)});
+      terms[1] = {flow ? 1.0F - sigma : 1.0F, latent.select(0, latent.size(0) == 1 ? 0 : i)};
     }
-    combine(row, terms);
+    combine(row, std::span(terms).first(latent.defined() ? 2 : 1));
   }
 }
 
