@@ -36,9 +36,10 @@ TEST(MetricsDocs, AreWhatTheProgramsExport) {
       "use; "
       "503 and why not\notherwise).\n\n"
       "`device` is everywhere the worker's name, so that coordinator and workers can be joined on "
-      "it.\n`seconds` metrics of type histogram have `_bucket`, `_sum` and `_count`. Every series "
-      "whose labels are\nknown is there from the start, at 0; a device's on the coordinator from "
-      "when it first joins.\n\n"
+      "it. A\nhistogram has the series `_bucket`, `_sum` and `_count`. Every series whose labels "
+      "are "
+      "known is there from\nthe start, at 0; a device's on the coordinator from when it first "
+      "joins.\n\n"
       "This file is written by the test `metrics_docs_test`, from the code.\n\n"
       "## Coordinator\n\n" +
           table_of(coordinator.list()) + "\n## Worker\n\n" + table_of(worker.list()) +
