@@ -2,6 +2,15 @@
 
 option(PA_BUILD_TESTS "Build the tests and benchmarks." ON)
 option(PA_WITH_WORKER "Build what needs LibTorch: the worker, but for its core." ON)
+# On with the compilers that the tests run with: another may warn of what nobody has seen yet, and a
+# stranger's build must not fail for that.
+set(tested_compiler OFF)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION MATCHES "^12\\.")
+  set(tested_compiler ON)
+elseif(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION MATCHES "^14\\.")
+  set(tested_compiler ON)
+endif()
+option(PA_WARNINGS_AS_ERRORS "Fail on compiler warnings." ${tested_compiler})
 set(PA_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, address,undefined or thread.")
 
 set(CMAKE_CXX_STANDARD 20)
@@ -30,13 +39,17 @@ add_library(pa_options INTERFACE)
 target_include_directories(pa_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_link_libraries(pa_options INTERFACE Threads::Threads)
 target_compile_options(pa_options INTERFACE
-  -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wno-sign-conversion
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
   -Wnon-virtual-dtor -Woverloaded-virtual -Wunused -Wno-missing-field-initializers
   -fno-omit-frame-pointer)
+if(PA_WARNINGS_AS_ERRORS)
+  target_compile_options(pa_options INTERFACE -Werror)
+endif()
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   target_compile_options(pa_options INTERFACE -Wthread-safety)
 else()
-  target_compile_options(pa_options INTERFACE -fpch-preprocess)  # ccache needs it to see inside.
+  # ccache needs the first to see precompiled headers; GCC 12 misreads string assignments (PR 105651).
+  target_compile_options(pa_options INTERFACE -fpch-preprocess -Wno-restrict)
 endif()
 
 if(PA_SANITIZE)
