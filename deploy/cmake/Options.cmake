@@ -67,3 +67,8 @@ foreach(linker mold lld)
     break()
   endif()
 endforeach()
+
+# GCC 12 sees overlapping copies in std::string's operator+ that are not there (GCC bug 105651).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(pa_options INTERFACE -Wno-restrict)
+endif()

@@ -1,0 +1,3 @@
+pa_library(pa_sim_cluster
+  SOURCES sim_cluster.cc sim_compute.cc
+  DEPS pa_client pa_coordinator_node pa_worker_node pa_sim_network)
