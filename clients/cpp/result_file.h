@@ -1,31 +1,14 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
-#include "clients/cpp/client_job.h"
+#include "clients/cpp/result_report.h"
 #include "shared/core/buffer.h"
 #include "shared/core/result.h"
 #include "shared/io/safetensors.h"
 #include "shared/wire/messages.h"
 
 namespace pa {
-
-/// What there is to tell about a request that was run.
-struct ResultReport {
-  RequestId id;
-  std::string request;  ///< Its JSON.
-  Outcome outcome;
-  std::vector<DeviceProgress> devices;  ///< As reported last.
-};
-
-/// One line of JSON: {"id", "request", "seconds", "queue_seconds", "steps", "epoch", "devices": [{"worker",
-/// "device", "samples", "steps", "seconds"}], "samples": [{"sample", "device", "worker", "attempts", "steps",
-/// "seconds"}], "warnings": [...]}. A sample that failed has "error", too.
-[[nodiscard]] std::string result_json(const ResultReport& report);
-
-/// "done: 21 samples in 1.2 s; a (cpu) 11 at 9.1 samples/s, b (cpu) 10 at 8.3 samples/s".
-[[nodiscard]] std::string result_line(const ResultReport& report);
 
 /// A result file in the making: the tensor that Accepted promised, and the report in the metadata key
 /// `result`, the request's JSON in `request`. The bytes are received straight into the file.

@@ -1,40 +1,14 @@
-// What result files and the command line tell about a finished request.
+#include "clients/cpp/result_report.h"
 
+#include <array>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
-
-#include "clients/cpp/result_file.h"
 
 namespace pa {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-/// What one device did of a request, counted from the reports of samples.
-struct Share {
-  std::string device;
-  std::int64_t samples = 0;
-  std::int64_t steps = 0;
-  double seconds = 0;  ///< Busy with the request; 0 if not known.
-};
-
-std::map<std::string, Share> shares(const ResultReport& report) {
-  std::map<std::string, Share> shares;
-  for (const SampleReport& sample : report.outcome.done.samples) {
-    if (sample.failed) continue;
-    Share& share = shares[sample.worker];
-    share.device = sample.device;
-    ++share.samples;
-    share.steps += sample.steps;
-  }
-  for (const DeviceProgress& device : report.devices) {
-    if (const auto share = shares.find(device.worker); share != shares.end()) {
-      share->second.seconds = device.seconds;
-    }
-  }
-  return shares;
-}
 
 std::string formatted(const char* format, double value) {
   std::array<char, 64> text{};
@@ -44,13 +18,43 @@ std::string formatted(const char* format, double value) {
 
 }  // namespace
 
+std::vector<DeviceShare> device_shares(const ResultReport& report) {
+  std::map<std::string, DeviceShare> shares;
+  for (const SampleReport& sample : report.outcome.done.samples) {
+    if (sample.failed) continue;
+    DeviceShare& share = shares[sample.worker];
+    share.worker = sample.worker;
+    share.device = sample.device;
+    share.seconds = report.outcome.done.seconds;
+    ++share.samples;
+    share.steps += sample.steps;
+  }
+  for (const DeviceProgress& device : report.devices) {
+    const auto share = shares.find(device.worker);
+    if (share != shares.end() && device.seconds > 0) share->second.seconds = device.seconds;
+  }
+  std::vector<DeviceShare> list;
+  for (auto& [worker, share] : shares) list.push_back(std::move(share));
+  return list;
+}
+
+std::string share_text(const DeviceShare& share) {
+  std::string text = share.worker;
+  if (share.device != share.worker) text += " (" + share.device + ")";
+  text += " " + std::to_string(share.samples);
+  if (share.seconds > 0) {
+    text += formatted(" at %.3g samples/s", static_cast<double>(share.samples) / share.seconds);
+  }
+  return text;
+}
+
 std::string result_json(const ResultReport& report) {
   const Done& done = report.outcome.done;
   Json devices = Json::array();
   std::int64_t steps = 0;
-  for (const auto& [worker, share] : shares(report)) {
+  for (const DeviceShare& share : device_shares(report)) {
     steps += share.steps;
-    devices.push_back({{"worker", worker},
+    devices.push_back({{"worker", share.worker},
                        {"device", share.device},
                        {"samples", share.samples},
                        {"steps", share.steps},
@@ -81,20 +85,15 @@ std::string result_json(const ResultReport& report) {
 }
 
 std::string result_line(const ResultReport& report) {
-  const Done& done = report.outcome.done;
   std::int64_t made = 0;
   std::string who;
-  for (const auto& [worker, share] : shares(report)) {
+  for (const DeviceShare& share : device_shares(report)) {
     made += share.samples;
-    const double seconds = share.seconds > 0 ? share.seconds : done.seconds;
-    who += (who.empty() ? "; " : ", ") + worker + " (" + share.device + ") " +
-           std::to_string(share.samples);
-    if (seconds > 0)
-      who += formatted(" at %.3g samples/s", static_cast<double>(share.samples) / seconds);
+    who += (who.empty() ? "; " : ", ") + share_text(share);
   }
-  const std::string total = std::to_string(made) + (made == 1 ? " sample" : " samples");
-  return "done: " + total +
-         formatted(done.seconds < 9.95 ? " in %.2f s" : " in %.1f s", done.seconds) + who;
+  const double seconds = report.outcome.done.seconds;
+  return "done: " + std::to_string(made) + (made == 1 ? " sample" : " samples") +
+         formatted(seconds < 9.95 ? " in %.2f s" : " in %.1f s", seconds) + who;
 }
 
 }  // namespace pa

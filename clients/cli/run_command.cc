@@ -1,0 +1,215 @@
+// pa sample, pa forward, pa plan.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <map>
+#include <optional>
+
+#include "clients/cli/cluster_file.h"
+#include "clients/cli/commands.h"
+#include "clients/cli/contact_sheet.h"
+#include "clients/cli/exit_code.h"
+#include "clients/cli/json_text.h"
+#include "clients/cli/progress.h"
+#include "clients/cpp/client.h"
+#include "clients/cpp/request_file.h"
+#include "clients/cpp/result_file.h"
+#include "shared/io/request_json.h"
+#include "shared/io/signals.h"
+#include "shared/wire/buffer_pool.h"
+
+namespace pa::cli {
+namespace {
+
+constexpr Duration kAnswerLimit = std::chrono::seconds{10};
+constexpr Duration kSettleLimit = std::chrono::seconds{2};
+
+/// Ctrl-C: the first one cancels, the second one ends the process at once.
+class Interrupt {
+ public:
+  [[nodiscard]] Signals& signals() { return signals_; }
+
+  [[nodiscard]] bool requested() {
+    while (signals_.take()) ++count_;
+    if (count_ > 1) ::_exit(kCancelled);
+    return count_ > 0;
+  }
+
+ private:
+  Signals signals_;
+  int count_ = 0;
+};
+
+/// Where the result's bytes go: a file, or memory if only a picture is wanted.
+struct Destination {
+  std::optional<ResultFile> file;
+  Buffer bytes;
+
+  [[nodiscard]] Status open(const RunCommand& command, const Accepted& accepted,
+                            std::int64_t samples) {
+    if (!command.out_file.empty()) {
+      PA_ASSIGN(file, ResultFile::create(command.out_file, accepted, samples));
+      bytes = file->bytes();
+      return {};
+    }
+    PA_ASSIGN(const std::uint64_t size, byte_size(accepted.result));
+    bytes = BufferPool(0).allocate(size);
+    if (bytes.size() != size)
+      return overloaded("no memory for a result of " + std::to_string(size) + " bytes");
+    return {};
+  }
+};
+
+struct Prepared {
+  Submission submission;
+  Request request;
+};
+
+Result<Prepared> prepare(const RunCommand& command) {
+  RequestFile file;
+  if (!command.request_file.empty()) {
+    PA_ASSIGN(file, read_request_file(command.request_file));
+  }
+  std::int64_t rows = 0;
+  for (const InputTensor& tensor : file.tensors) {
+    const bool is_batch =
+        tensor.spec.name == "x" || tensor.spec.name == "latent" || tensor.spec.name == "noise";
+    if (is_batch && !tensor.spec.shape.empty()) rows = tensor.spec.shape[0];
+  }
+  Operation op = command.op;
+  if (command.plan_only && !file.json.empty()) {
+    if (const auto base = parse_request(file.json); base.ok()) op = base->op;
+  }
+  PA_ASSIGN(std::string json, build_request(op, file.json, command.overrides, rows));
+  PA_ASSIGN(Request request, parse_request(json));
+  Submission submission;
+  submission.id = make_request_id();
+  submission.body = std::move(json);
+  submission.tensors = std::move(file.tensors);
+  return Prepared{std::move(submission), std::move(request)};
+}
+
+Result<std::unique_ptr<Client>> connect(const RunCommand& command) {
+  PA_ASSIGN(const std::string endpoint, find_endpoint(command.where));
+  ClientOptions options;
+  options.first_answer = kAnswerLimit;
+  if (command.patience_seconds) options.patience = from_seconds(*command.patience_seconds);
+  return Client::connect(endpoint, options);
+}
+
+/// What the cluster says of a model, for the picture; nothing if it does not know it.
+std::optional<ModelInfo> model_info(Client& client, const std::string& model) {
+  const auto status = client.status(kAnswerLimit);
+  if (!status.ok()) return std::nullopt;
+  for (const WorkerStatus& worker : status->workers) {
+    for (const ModelInfo& info : worker.models) {
+      if (info.name == model || info.identity == model) return info;
+    }
+  }
+  return std::nullopt;
+}
+
+Status draw(const RunCommand& command, const Request& request, const ResultReport& report,
+            const Buffer& bytes, const std::optional<ModelInfo>& model) {
+  SheetContents contents;
+  contents.spec = report.outcome.accepted.result;
+  contents.bytes = bytes.bytes();
+  if (model) {
+    contents.pixel_min = model->pixel_min;
+    contents.pixel_max = model->pixel_max;
+  }
+  contents.groups.assign(static_cast<std::size_t>(request.samples), -1);
+  std::map<std::string, int> groups;
+  for (const DeviceShare& share : device_shares(report)) {
+    groups[share.worker] = static_cast<int>(contents.legend.size());
+    contents.legend.push_back(share_text(share));
+  }
+  for (const SampleReport& sample : report.outcome.done.samples) {
+    if (sample.failed || sample.sample < 0 || sample.sample >= request.samples) continue;
+    contents.groups[static_cast<std::size_t>(sample.sample)] = groups[sample.worker];
+  }
+  for (std::int64_t i = 0; i < request.samples; ++i) {
+    const auto index = static_cast<std::size_t>(i);
+    contents.captions.push_back(index < request.labels.size() ? request.labels[index]
+                                                              : std::to_string(i));
+  }
+  PA_ASSIGN(const Image image, draw_contact_sheet(contents));
+  return write_png(command.png_file, image);
+}
+
+int plan(const RunCommand& command, Prepared prepared, Client& client) {
+  const auto accepted = client.plan(std::move(prepared.submission));
+  if (!accepted.ok()) return fail(accepted.error());
+  if (command.json) {
+    std::printf("%s\n", plan_json(*accepted).c_str());
+    return kDone;
+  }
+  for (const PlanShare& share : accepted->plan) {
+    std::printf("%-20s %-10s %6lld  %s\n", share.worker.c_str(), share.device.c_str(),
+                static_cast<long long>(share.samples), share.reason.c_str());
+  }
+  return kDone;
+}
+
+int sample(const RunCommand& command, Prepared prepared, Client& client, Interrupt& interrupt) {
+  const Request& request = prepared.request;
+  ResultReport report;
+  report.id = prepared.submission.id;
+  report.request = prepared.submission.body;
+  Destination destination;
+  ProgressBar bar;
+  JobCallbacks callbacks;
+  callbacks.on_accepted = [&](const Accepted& accepted) -> Result<Buffer> {
+    PA_TRY(destination.open(command, accepted, request.samples));
+    return destination.bytes;
+  };
+  callbacks.on_progress = [&](const RequestProgress& progress) {
+    report.devices = progress.devices;
+    bar.show(progress);
+  };
+  callbacks.on_notice = [&](std::string_view text) { bar.notice(text); };
+
+  auto outcome = client.run(std::move(prepared.submission), std::move(callbacks),
+                            [&] { return interrupt.requested(); });
+  bar.clear();
+  if (!outcome.ok()) {
+    client.settle(kSettleLimit);
+    return fail(outcome.error());
+  }
+  report.outcome = std::move(outcome).value();
+  const auto model = command.png_file.empty() ? std::nullopt : model_info(client, request.model);
+  if (destination.file) {
+    if (const Status saved = destination.file->finish(report); !saved.ok())
+      return fail(saved.error());
+  }
+  client.acknowledge(report.id);
+  client.settle(kSettleLimit);
+  if (!command.png_file.empty()) {
+    const Status drawn = draw(command, request, report, destination.bytes, model);
+    if (!drawn.ok()) return fail({drawn.error().code, "--png: " + drawn.error().message, {}});
+  }
+  for (const std::string& warning : report.outcome.done.warnings) bar.notice("warning: " + warning);
+  if (command.json) {
+    std::printf("%s\n", result_json(report).c_str());
+  } else {
+    std::printf("%s\n", result_line(report).c_str());
+  }
+  return kDone;
+}
+
+}  // namespace
+
+int run(const RunCommand& command) {
+  std::optional<Interrupt> interrupt;  // Before the first thread, which must not take the signals.
+  if (!command.plan_only) interrupt.emplace();
+  auto prepared = prepare(command);
+  if (!prepared.ok()) return fail(prepared.error());
+  auto client = connect(command);
+  if (!client.ok()) return fail(client.error());
+  if (!interrupt) return plan(command, std::move(prepared).value(), **client);
+  (*client)->watch(interrupt->signals());
+  return sample(command, std::move(prepared).value(), **client, *interrupt);
+}
+
+}  // namespace pa::cli
