@@ -72,9 +72,9 @@ Logger::Sink stderr_sink() {
 
 /// Never destroyed, so that destructors of other globals may still log.
 Logger& process_logger() {
-  static auto* const logger = new Logger(
+  static Logger& logger = *new Logger(
       LogOptions{}, [] { return std::chrono::system_clock::now(); }, stderr_sink());
-  return *logger;
+  return logger;
 }
 
 }  // namespace

@@ -44,19 +44,17 @@ struct LogOptions {
 /// A field's value. Text is not copied: it must live until the call returns.
 class LogValue {
  public:
-  LogValue(bool value) : value_(value) {}              // NOLINT(google-explicit-constructor)
-  LogValue(double value) : value_(value) {}            // NOLINT(google-explicit-constructor)
-  LogValue(std::string_view value) : value_(value) {}  // NOLINT(google-explicit-constructor)
-  LogValue(const char* value)
-      : value_(std::string_view(value)) {}  // NOLINT(google-explicit-constructor)
-  LogValue(const std::string& value)
-      : value_(std::string_view(value)) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTBEGIN(google-explicit-constructor): so that fields read as {"samples", 3}.
+  LogValue(bool value) : value_(value) {}
+  LogValue(double value) : value_(value) {}
+  LogValue(std::string_view value) : value_(value) {}
+  LogValue(const char* value) : value_(std::string_view(value)) {}
+  LogValue(const std::string& value) : value_(std::string_view(value)) {}
   template <std::signed_integral T>
-  LogValue(T value)
-      : value_(static_cast<std::int64_t>(value)) {}  // NOLINT(google-explicit-constructor)
+  LogValue(T value) : value_(static_cast<std::int64_t>(value)) {}
   template <std::unsigned_integral T>
-  requires(!std::same_as<T, bool>) LogValue(T value)
-      : value_(static_cast<std::uint64_t>(value)) {}  // NOLINT(google-explicit-constructor)
+  requires(!std::same_as<T, bool>) LogValue(T value) : value_(static_cast<std::uint64_t>(value)) {}
+  // NOLINTEND(google-explicit-constructor)
 
   using Variant = std::variant<bool, std::int64_t, std::uint64_t, double, std::string_view>;
   [[nodiscard]] const Variant& get() const { return value_; }

@@ -121,7 +121,7 @@ void Settings::bytes(std::string path, std::uint64_t& value, YamlRange<std::uint
                        .write = [&value] { return format_bytes(value); }});
 }
 
-void Settings::choice(std::string path, std::vector<std::string_view> names,
+void Settings::choice(std::string path, const std::vector<std::string_view>& names,
                       std::function<std::size_t()> get, std::function<void(std::size_t)> set,
                       std::string reason) {
   settings_.push_back(

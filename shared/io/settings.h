@@ -40,7 +40,7 @@ class Settings {
              std::string reason);
   /// An enumeration whose values are 0, 1, ... in the order of `names`.
   template <class Enum>
-  void choice(std::string path, Enum& value, std::vector<std::string_view> names,
+  void choice(std::string path, Enum& value, const std::vector<std::string_view>& names,
               std::string reason) {
     choice(
         std::move(path), std::move(names), [&value] { return static_cast<std::size_t>(value); },
@@ -83,7 +83,7 @@ class Settings {
     std::string place;  ///< Where the present value came from; empty for a default.
   };
 
-  void choice(std::string path, std::vector<std::string_view> names,
+  void choice(std::string path, const std::vector<std::string_view>& names,
               std::function<std::size_t()> get, std::function<void(std::size_t)> set,
               std::string reason);
   void read(YamlFile& file);

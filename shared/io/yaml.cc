@@ -537,8 +537,8 @@ bool YamlMap::read_number(std::string_view key, double& out, YamlRange<double> r
 
 bool YamlMap::read_string(std::string_view key, std::string& out) {
   const std::optional<YamlValue> found = find(key);
-  std::optional<std::string> value = found ? found->string() : std::nullopt;
-  if (value) out = *std::move(value);
+  const std::optional<std::string> value = found ? found->string() : std::nullopt;
+  if (value) out = *value;
   return value.has_value();
 }
 

@@ -1,9 +1,6 @@
 #include "worker/io/config.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "shared/core/names.h"
@@ -11,6 +8,7 @@
 #include "shared/io/cores.h"
 #include "shared/io/daemon_settings.h"
 #include "shared/io/endpoints.h"
+#include "worker/io/host_name.h"
 
 namespace pa {
 namespace {
@@ -31,13 +29,12 @@ void add_checked(Settings& settings, const std::string& path, std::string& value
       reason);
 }
 
-/// This machine's name up to its first dot, as part of a worker's name.
-std::string host_name() {
-  std::array<char, 256> buffer{};
-  std::string name;
-  if (::gethostname(buffer.data(), buffer.size() - 1) == 0) name = buffer.data();
-  name = name.substr(0, std::min<std::size_t>(name.find('.'), 40));
-  return check_worker_name(name).ok() ? name : "localhost";
+/// This box's name up to its first dot, so that "NAME:DEVICE" is a worker's name.
+std::string short_host_name() {
+  constexpr std::size_t kLongest = 40;
+  const std::string name = host_name();
+  const std::string host = name.substr(0, std::min(name.find('.'), kLongest));
+  return check_worker_name(host).ok() ? host : "localhost";
 }
 
 /// Notes what single keys cannot show: values that do not go together.
@@ -131,7 +128,7 @@ Result<WorkerConfig> load_worker_config(const DaemonOptions& options) {
   settings.load(options.config_file, options.overrides);
   check(settings, config);
   PA_TRY(settings.finish());
-  if (config.name.empty()) config.name = host_name() + ":" + config.device;
+  if (config.name.empty()) config.name = short_host_name() + ":" + config.device;
   if (config.threads == 0) config.threads = usable_cores();
   const Endpoints sockets = ipc_endpoints(config.connect.run_dir);
   if (config.connect.control.empty()) config.connect.control = sockets.control;

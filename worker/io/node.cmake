@@ -2,7 +2,7 @@ pa_library(pa_worker_node
   SOURCES worker_node.cc
   DEPS pa_worker_core pa_request_json pa_wire)
 pa_library(pa_worker_notes
-  SOURCES host_name.cc worker_notes.cc
+  SOURCES worker_notes.cc
   DEPS pa_worker_core pa_worker_metrics pa_log)
 pa_torch_library(pa_compute_thread
   SOURCES compute_thread.cc

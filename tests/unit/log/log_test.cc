@@ -16,8 +16,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 /// A logger on a clock that the test moves, whose lines it keeps.
-class LogTest : public ::testing::Test {
- protected:
+struct LogTest : ::testing::Test {
   std::vector<std::string> lines;
   std::chrono::system_clock::time_point now{seconds{1'767'355'201} + milliseconds{123}};
   Logger logger{

@@ -12,7 +12,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-struct Fixture : ::testing::Test {
+struct CoordinatorMetricsTest : ::testing::Test {
   Metrics metrics;
   CoordinatorMetrics coordinator{metrics};
 
@@ -21,7 +21,6 @@ struct Fixture : ::testing::Test {
     EXPECT_THAT(metrics.scrape(), HasSubstr("\n" + series + " " + value + "\n"));
   }
 };
-using CoordinatorMetricsTest = Fixture;
 
 TEST_F(CoordinatorMetricsTest, AreThereAtZeroOverHttp) {
   const Health health([] { return TimePoint{}; });

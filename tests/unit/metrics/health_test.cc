@@ -14,8 +14,7 @@ namespace {
 using std::chrono::seconds;
 using test::http_get;
 
-class HealthTest : public ::testing::Test {
- protected:
+struct HealthTest : ::testing::Test {
   void SetUp() override {
     auto started = serve_operations({}, metrics, health);
     ASSERT_TRUE(started.ok()) << started.error().message;
