@@ -15,7 +15,7 @@
 #include "shared/io/safetensors.h"
 
 /// Reference values from tests/fixtures: see the README there.
-namespace pa::testing {
+namespace pa::test {
 
 inline std::string fixture_path(const std::string& name) {
   return std::string(PA_FIXTURES) + "/" + name;
@@ -94,4 +94,4 @@ double largest_magnitude(const A& values) {
   return largest;
 }
 
-}  // namespace pa::testing
+}  // namespace pa::test

@@ -11,7 +11,7 @@
 namespace pa {
 namespace {
 
-using testing::Fixture;
+using test::Fixture;
 using ::testing::HasSubstr;
 using Values = std::vector<float>;
 
@@ -172,7 +172,7 @@ TEST_P(SamplerReplay, EqualsTheReference) {
   const bool reports_steps = meta["sampler"] != "ipndm";
   const double tolerance =
       meta["atol"].get<double>() +
-      meta["rtol"].get<double>() * testing::largest_magnitude(fixture.values("out.x"));
+      meta["rtol"].get<double>() * test::largest_magnitude(fixture.values("out.x"));
   Values evaluated;
   std::size_t seen = 0;
   for (const Stage& stage : program.stages) {
@@ -181,8 +181,8 @@ TEST_P(SamplerReplay, EqualsTheReference) {
       if (reports_steps) {
         const auto begin = step_x.begin() + static_cast<std::ptrdiff_t>(seen * x.size());
         const Values want(begin, begin + static_cast<std::ptrdiff_t>(x.size()));
-        const double scale = std::max(1.0, testing::largest_magnitude(want));
-        EXPECT_LE(testing::largest_difference(x, want), tolerance * scale) << "step " << stage.step;
+        const double scale = std::max(1.0, test::largest_magnitude(want));
+        EXPECT_LE(test::largest_difference(x, want), tolerance * scale) << "step " << stage.step;
       }
       ++seen;
     }
@@ -209,16 +209,16 @@ TEST_P(SamplerReplay, EqualsTheReference) {
   if (flow) {
     for (float& value : result) value /= 1.0F - static_cast<float>(program.end_sigma);
   }
-  EXPECT_LE(testing::largest_difference(result, fixture.values("out.x")), tolerance);
+  EXPECT_LE(test::largest_difference(result, fixture.values("out.x")), tolerance);
 
   const Values calls = fixture.values("calls.sigma");  // One a condition batch.
   if (calls.size() == evaluated.size()) {
-    EXPECT_LE(testing::largest_difference(evaluated, calls), 2e-6 * calls[0]);
+    EXPECT_LE(test::largest_difference(evaluated, calls), 2e-6 * calls[0]);
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, SamplerReplay,
-                         ::testing::ValuesIn(testing::fixtures_in("samplers")),
+                         ::testing::ValuesIn(test::fixtures_in("samplers")),
                          [](const auto& test) {
                            std::string name = test.param.substr(0, test.param.find('.'));
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -230,7 +230,7 @@ Prediction flow() {
 }
 
 TEST(Samplers, EveryNameHasAFixture) {
-  const std::vector<std::string> files = testing::fixtures_in("samplers");
+  const std::vector<std::string> files = test::fixtures_in("samplers");
   for (const std::string& name : sampler_names()) {
     const bool covered = std::any_of(files.begin(), files.end(), [&](const std::string& file) {
       return file.ends_with("__" + name + ".safetensors");

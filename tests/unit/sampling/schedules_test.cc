@@ -22,7 +22,7 @@ SamplingInfo sampling_info(const nlohmann::json& params) {
 
 class SchedulesOf : public ::testing::TestWithParam<std::string> {
  protected:
-  nlohmann::json file_ = testing::json_fixture("schedulers/" + GetParam());
+  nlohmann::json file_ = test::json_fixture("schedulers/" + GetParam());
   SigmaTable table_ = SigmaTable::make(sampling_info(file_["params"])).value();
   double tolerance_ = file_["rtol"];
 };
@@ -69,7 +69,7 @@ TEST_P(SchedulesOf, EqualTheReferences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, SchedulesOf,
-                         ::testing::ValuesIn(testing::fixtures_in("schedulers")),
+                         ::testing::ValuesIn(test::fixtures_in("schedulers")),
                          [](const auto& test) {
                            return test.param.substr(0, test.param.find('.'));
                          });
