@@ -7,6 +7,7 @@
 #include <map>
 
 #include "clients/cli/exit_code.h"
+#include "shared/core/nearest.h"
 #include "shared/core/version.h"
 
 namespace pa::cli {
@@ -233,6 +234,12 @@ std::variant<Command, int> parse_command_line(int argc, const char* const* argv)
   CLI::App* bench_app = app.add_subcommand("bench", "Load, for the benchmark against peers");
   add_bench(*bench_app, bench, local);
 
+  std::vector<std::string> names;
+  for (const CLI::App* known : app.get_subcommands({})) names.push_back(known->get_name());
+  const std::string first = argc > 1 ? argv[1] : "-";
+  if (!first.starts_with('-') && std::find(names.begin(), names.end(), first) == names.end()) {
+    return usage_error("there is no command '" + first + "'" + suggestion(first, names));
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
