@@ -87,7 +87,7 @@ void ClientJob::start(TimePoint now, std::vector<Outgoing>& out) {
 
 void ClientJob::send_submit(TimePoint now, std::vector<Outgoing>& out) {
   submit_.result_from = arrived_;
-  submit_.result_epoch = accepted_ ? accepted_->epoch : 0;
+  submit_.result_run = accepted_ ? accepted_->run : 0;
   out.push_back(to_coordinator(submit_));
   next_submit_ = now + resend_;
   resend_ = std::min(2 * resend_, options_.last_resend);
@@ -140,7 +140,7 @@ void ClientJob::on_accepted(const Accepted& accepted, TimePoint now, std::vector
     }
     result_bytes_ = *bytes;
     streams_.adopt(buffer, *place);
-  } else if (accepted_->epoch == accepted.epoch) {
+  } else if (accepted_->run == accepted.run) {
     accepted_ = accepted;  // The plan may be another by now.
     return;
   } else {
@@ -149,7 +149,7 @@ void ClientJob::on_accepted(const Accepted& accepted, TimePoint now, std::vector
           internal("the coordinator came back and now promises a result of another shape"));
     }
     if (callbacks_.on_notice)
-      callbacks_.on_notice("the coordinator was restarted; it runs the request again");
+      callbacks_.on_notice("the coordinator has begun the request anew");
     streams_.close(result_stream());
     arrived_ = 0;
     done_.reset();

@@ -62,7 +62,7 @@ struct JobOptions {
 /// One request as its client sees it, from Submit to Done. No socket, thread or clock.
 ///
 /// The Submit is sent again until Done comes, so lost messages and a restarted coordinator cost time
-/// only. A coordinator of another epoch starts the result anew, into the same buffer.
+/// only. A coordinator that runs the request anew starts the result anew, into the same buffer.
 ///
 /// Thread: the one that owns `streams`.
 class ClientJob {

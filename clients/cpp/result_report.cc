@@ -77,7 +77,7 @@ std::string result_json(const ResultReport& report) {
                          {"seconds", done.seconds},
                          {"queue_seconds", done.queue_seconds},
                          {"steps", steps},
-                         {"epoch", report.outcome.accepted.epoch},
+                         {"run", report.outcome.accepted.run},
                          {"devices", std::move(devices)},
                          {"samples", std::move(samples)},
                          {"warnings", done.warnings}};

@@ -36,7 +36,7 @@ struct DeviceShare {
 /// "done: 21 samples in 1.2 s; a (cpu) 11 at 9.1 samples/s, b (cpu) 10 at 8.3 samples/s".
 [[nodiscard]] std::string result_line(const ResultReport& report);
 
-/// One line of JSON: {"id", "request", "seconds", "queue_seconds", "steps", "epoch", "devices":
+/// One line of JSON: {"id", "request", "seconds", "queue_seconds", "steps", "run", "devices":
 /// [{"worker", "device", "samples", "steps", "seconds"}], "samples": [{"sample", "device", "worker",
 /// "attempts", "steps", "seconds"}], "warnings": [...]}. A sample that failed has "error", too.
 [[nodiscard]] std::string result_json(const ResultReport& report);

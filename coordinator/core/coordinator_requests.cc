@@ -35,11 +35,12 @@ void Coordinator::on(const event::Submitted& event) {
   job.request = *event.body;
   job.admitted = std::move(admitted).value();
   if (submit.plan_only) {
-    Accepted answer{submit.request, options_.epoch, job.admitted.result, {}};
+    Accepted answer{submit.request, options_.epoch << 32, job.admitted.result, {}};
     answer.plan = explain(plan_by_weight(job.request.samples, candidates(job.request.model)));
     return send(event.peer, std::move(answer));
   }
   job.key = {-job.request.priority, ++last_sequence_};
+  job.run = (options_.epoch << 32) + last_sequence_;
   job.client = event.peer;
   job.client_window = submit.window;
   job.body = submit.body;
@@ -121,7 +122,7 @@ void Coordinator::resubmitted(Job& job, PeerId peer, const Submit& submit) {
     case JobState::kDone:
       send_accepted(job);
       if (moved) {
-        const std::uint64_t from = submit.result_epoch == options_.epoch ? submit.result_from : 0;
+        const std::uint64_t from = submit.result_run == job.run ? submit.result_from : 0;
         emit(action::StartSending{job.result_stream(), peer, job.client_window, std::min(from, job.result_appended)});
       }
       if (job.state == JobState::kDone) {
@@ -161,7 +162,7 @@ void Coordinator::accept(Job& job) {
 }
 
 void Coordinator::send_accepted(const Job& job) {
-  if (job.client) send(*job.client, Accepted{job.id, options_.epoch, job.admitted.result, job.plan});
+  if (job.client) send(*job.client, Accepted{job.id, job.run, job.admitted.result, job.plan});
 }
 
 void Coordinator::on(const event::NoMemory& event) {
@@ -178,7 +179,9 @@ void Coordinator::on(const event::NoMemory& event) {
 void Coordinator::on(const event::FromClient& event) {
   if (const auto* ack = std::get_if<DoneAck>(&event.message)) {
     const Job* job = find(ack->request);
-    if (job != nullptr && !job->active()) erase(ack->request);
+    if (job == nullptr || job->active()) return;
+    erase(ack->request);
+    tombstones_.insert(ack->request);
   } else if (const auto* wish = std::get_if<Cancel>(&event.message)) {
     cancel(event.peer, wish->request);
   } else if (const auto* query = std::get_if<StatusQuery>(&event.message)) {
@@ -240,7 +243,6 @@ void Coordinator::erase(const RequestId& request) {
   buffered_bytes_ -= job->admitted.result_row_bytes * job->samples.size();
   if (job->request.op != Operation::kForward) emit(action::EraseJournal{request});
   jobs_.erase(request);
-  tombstones_.insert(request);
 }
 
 void Coordinator::send_progress(Job& job) {

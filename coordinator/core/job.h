@@ -54,6 +54,7 @@ struct DeviceTotals {
 struct Job {
   RequestId id;
   JobKey key;
+  std::uint64_t run = 0;  ///< Tells this job from another under the same id, before or after.
   JobState state = JobState::kReceiving;
   std::optional<PeerId> client;
   std::uint64_t client_window = 0;

@@ -106,7 +106,7 @@ struct Fields<Submit> {
     v.may("plan_only", m.plan_only);
     v.may("window", m.window);
     v.may("result_from", m.result_from);
-    v.may("result_epoch", m.result_epoch);
+    v.may("result_run", m.result_run);
   }
 };
 
@@ -125,7 +125,7 @@ template <>
 struct Fields<Accepted> {
   static void visit(auto& v, auto& m) {
     v.need("request", m.request);
-    v.need("epoch", m.epoch);
+    v.need("run", m.run);
     v.need("result", m.result);
     v.may("plan", m.plan);
   }

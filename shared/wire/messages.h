@@ -85,8 +85,8 @@ struct Submit {
   std::vector<TensorEntry> tensors;
   bool plan_only = false;            ///< Answer Accepted with the plan, and forget the request.
   std::uint64_t window = 0;          ///< Bytes of the result stream that may be under way to the client.
-  std::uint64_t result_from = 0;     ///< Bytes of the result stream the client already has, from `result_epoch`.
-  std::uint64_t result_epoch = 0;    ///< Accepted.epoch under which it got them; 0: none.
+  std::uint64_t result_from = 0;     ///< Bytes of the result stream the client already has, in run `result_run`.
+  std::uint64_t result_run = 0;      ///< Accepted.run that it got them from; 0: none.
 };
 
 /// What one device is expected to do for a request, and why.
@@ -101,7 +101,7 @@ struct PlanShare {
 /// coordinator -> client: the request will be run. Sent again in answer to a repeated Submit.
 struct Accepted {
   RequestId request;
-  std::uint64_t epoch = 0;  ///< Of this coordinator's life; a result stream begins anew in another.
+  std::uint64_t run = 0;    ///< Of this request; its result stream begins anew in another. Never 0.
   TensorSpec result;        ///< "samples" or "output", whole.
   std::vector<PlanShare> plan;
 };

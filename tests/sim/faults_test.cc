@@ -89,7 +89,7 @@ void run_through(const Weather& weather, std::uint64_t seed) {
   for (std::size_t i = 0; i < stopped.size(); ++i) {
     if (stopped[i]) sim.stop_worker(i, false);
   }
-  ASSERT_TRUE(sim.run_until_idle(std::chrono::minutes{20})) << "a request hangs";
+  ASSERT_TRUE(sim.run_until_idle(std::chrono::minutes{20})) << "a request hangs\n" << sim.describe();
   for (const RequestId& request : requests) {
     if (abandoned.contains(request)) continue;
     ASSERT_NE(sim.reply(request), nullptr);

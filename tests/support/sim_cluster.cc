@@ -290,6 +290,24 @@ bool SimCluster::result_is_right(const RequestId& request) const {
   return true;
 }
 
+std::string SimCluster::describe() const {
+  std::string text = "at " + std::to_string(to_seconds(now_.time_since_epoch())) + " s\n";
+  const ClusterStatus status = coordinator_->core().status(now_);
+  for (const WorkerStatus& worker : status.workers) {
+    text += "worker " + worker.name + " " + worker.state + ", holds " + std::to_string(worker.assigned) + "\n";
+  }
+  for (const RequestStatus& request : status.requests) {
+    text += "request " + std::to_string(request.request.low) + " " + request.state + ", " + std::to_string(request.done) +
+            " of " + std::to_string(request.samples) + "\n";
+  }
+  for (const auto& [id, client] : clients_) {
+    if (client->dead || client->run->end()) continue;
+    text += "client " + std::to_string(id.low) + " waits for " + std::to_string(client->job.samples) + " samples, op " +
+            (client->job.op == Operation::kForward ? "forward" : "sample") + "\n";
+  }
+  return text;
+}
+
 const Coordinator& SimCluster::coordinator() const { return coordinator_->core(); }
 
 std::uint64_t SimCluster::coordinator_bytes() const { return coordinator_->buffered_bytes(); }

@@ -75,6 +75,9 @@ class SimCluster {
   [[nodiscard]] bool result_is_right(const RequestId& request) const;
   [[nodiscard]] const RequestProgress* progress(const RequestId& request) const;
 
+  /// Who waits for what, for failure messages.
+  [[nodiscard]] std::string describe() const;
+
   [[nodiscard]] TimePoint now() const { return now_; }
   [[nodiscard]] const Coordinator& coordinator() const;
   [[nodiscard]] std::uint64_t coordinator_bytes() const;

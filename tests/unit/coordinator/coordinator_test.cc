@@ -342,7 +342,7 @@ TEST(Coordinator, AReconnectedClientContinuesItsResult) {
   again.body = "body 1";
   again.tensors = {{{"x", DType::kF32, {2, 4}}, {}}};
   again.result_from = 8;
-  again.result_epoch = 1;
+  again.result_run = h.last<Accepted>()->run;
   h.actions.clear();
   h.feed(event::Submitted{PeerId{77}, again, Request{}});
   bool restarted = false;
