@@ -9,15 +9,15 @@ Usage: tests/run.sh [--full] [--preset PRESET] [-k REGEX] [--no-install]
 Builds a preset and runs its tests: unit, contract, sim, process, e2e and lint. The
 last line counts individual test cases; the exit code is 0 if none failed.
 
-  --full           also the asan and tsan builds of unit, contract and sim tests, ten
-                   times the seeds in simulations, a Clang build, and clang-tidy
+  --full           200 seeds in simulations of faults; and also the asan and tsan builds
+                   of unit, contract and sim tests, a Clang build, and clang-tidy
   --preset PRESET  what to build, as in CMakePresets.json; default release
   -k REGEX         only CTest entries whose name matches
   --no-install     take packages and LibTorch as they are
   --help           this text
 
 Environment: PA_JOBS, how many compilers and tests run at once (default: all cores);
-PA_SEEDS, how many seeds each randomised simulation runs, see tests/sim.
+PA_SIM_SEEDS=A..B, the seeds that every simulation of faults runs.
 EOF
 }
 
@@ -76,15 +76,16 @@ if [[ -n $install ]]; then
 fi
 
 if ((${#failed[@]} == 0)); then
-  build_and_test "$preset"
   if [[ -n $full ]]; then
-    export PA_SEEDS=${PA_SEEDS:-1000}
+    PA_SIM_SEEDS=${PA_SIM_SEEDS:-1..200} build_and_test "$preset"
     for sanitized in asan tsan; do
       build_and_test "$sanitized" --label-regex '^(unit|contract|sim)$'
     done
     stage "clang: configure" cmake --preset clang &&
       stage "clang: build" cmake --build --preset clang --parallel "$jobs" &&
       stage "clang-tidy" tests/lint/tidy.sh build/clang || true
+  else
+    build_and_test "$preset"
   fi
 fi
 

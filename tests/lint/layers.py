@@ -18,7 +18,7 @@ MAY_INCLUDE = {
     "worker/core": ["shared/core", "shared/sampling", *WIRE_VALUES, "worker/core"],
     "worker/cuda": ["shared/core", "worker/cuda"],
     "worker/models": ["shared", "worker/models", "worker/cuda"],
-    "worker/engine": ["shared", "worker/engine", "worker/models", "worker/cuda"],
+    "worker/engine": ["shared", "worker/core", "worker/engine", "worker/models", "worker/cuda"],
     "worker": ["shared", "worker"],
     "clients/cpp": ["shared", "clients/cpp"],
     "clients": ["shared", "clients"],
