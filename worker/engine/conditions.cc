@@ -32,8 +32,9 @@ Status check_shape(const std::string& name, const at::Tensor& tensor, const Inpu
     return {};
   }
   return invalid("the tensor '" + name + "' is " + c10::toString(tensor.scalar_type()) + " " +
-                 to_string(sizes.vec()) + "; expected 1 or " + std::to_string(rows) +
-                 " rows of floating-point " + to_string(input.shape));
+                     to_string(sizes.vec()) + "; expected 1 or " + std::to_string(rows) +
+                     " rows of floating-point " + to_string(input.shape),
+                 "/tensors/" + name);
 }
 
 }  // namespace

@@ -43,8 +43,8 @@ class Conditioning {
   /// The tensors PREFIX.NAME (one row for all, or one a sample) or PREFIX.NAME.I (for the sample
   /// with index I in the request's batch), on the device, F32.
   ///
-  /// Errors: kInvalid at `field`, naming the input and what was expected: one that the model does not
-  /// have, one that is required and missing, and a wrong shape or dtype.
+  /// Errors: kInvalid at `field` for an input that the model does not have, and for one that is
+  /// required and missing; at /tensors/NAME for a wrong shape or dtype, with what was expected.
   [[nodiscard]] static Result<Conditioning> of_tensors(const Replica& replica, const ShardJob& job,
                                                        const ShardTensors& tensors,
                                                        const std::string& prefix,
