@@ -43,7 +43,7 @@ StreamId ClientJob::input_stream() const {
 }
 
 StreamId ClientJob::result_stream() const {
-  return {StreamKind::kRequestResult, submission_.id, ShardId{}};
+  return {StreamKind::kRequestResult, submission_.id, ShardId{accepted_ ? accepted_->run : 0}};
 }
 
 void ClientJob::start(TimePoint now, std::vector<Outgoing>& out) {

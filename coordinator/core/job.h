@@ -86,7 +86,7 @@ struct Job {
   bool progress_due = false;
 
   [[nodiscard]] StreamId input_stream() const { return {StreamKind::kRequestInput, id, ShardId{0}}; }
-  [[nodiscard]] StreamId result_stream() const { return {StreamKind::kRequestResult, id, ShardId{0}}; }
+  [[nodiscard]] StreamId result_stream() const { return {StreamKind::kRequestResult, id, ShardId{run}}; }
   [[nodiscard]] bool active() const { return state != JobState::kDone; }
 };
 

@@ -43,7 +43,7 @@ enum class StreamKind : std::uint8_t {
 struct StreamId {
   StreamKind kind = StreamKind::kRequestInput;
   RequestId request;
-  ShardId shard;  ///< 0 for request streams.
+  ShardId shard;  ///< For kRequestInput 0; for kRequestResult the number of Accepted.run.
   friend auto operator<=>(const StreamId&, const StreamId&) = default;
 };
 
