@@ -30,7 +30,7 @@ void Loop::wait(std::optional<TimePoint> until) {
   if (any_ready()) {
     left = Duration::zero();
   } else if (until) {
-    left = std::max(*until - now(), Duration::zero());
+    left = *until - std::min(now(), *until);
   }
   timespec timeout{};
   if (left != Duration::max()) {

@@ -1,0 +1,46 @@
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "shared/io/zmq_peers.h"
+
+namespace pa {
+namespace {
+
+std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
+
+TEST(ZmqPeersTest, NumbersRoutesOfAChannel) {
+  ZmqPeers peers(10);
+  const PeerId a = peers.meet(Channel::kClient, bytes("a"));
+  const PeerId b = peers.meet(Channel::kClient, bytes("b"));
+  const PeerId other = peers.meet(Channel::kWorkerData, bytes("a"));
+  EXPECT_NE(a, b);
+  EXPECT_NE(a, other);
+  EXPECT_EQ(peers.meet(Channel::kClient, bytes("a")), a);
+  ASSERT_NE(peers.find(other), nullptr);
+  EXPECT_EQ(peers.find(other)->channel, Channel::kWorkerData);
+  EXPECT_EQ(peers.find(other)->route, "a");
+  EXPECT_EQ(peers.find(PeerId{99}), nullptr);
+}
+
+TEST(ZmqPeersTest, NeverUsesANumberAgain) {
+  ZmqPeers peers(10);
+  const PeerId before = peers.meet(Channel::kClient, bytes("a"));
+  peers.forget(before);
+  EXPECT_EQ(peers.find(before), nullptr);
+  EXPECT_NE(peers.meet(Channel::kClient, bytes("a")), before);
+}
+
+TEST(ZmqPeersTest, TheMostSilentMakesRoom) {
+  ZmqPeers peers(2);
+  const PeerId a = peers.meet(Channel::kClient, bytes("a"));
+  const PeerId b = peers.meet(Channel::kClient, bytes("b"));
+  EXPECT_NE(peers.find(a), nullptr);  // Written to, and so not silent.
+  const PeerId c = peers.meet(Channel::kClient, bytes("c"));
+  EXPECT_EQ(peers.find(b), nullptr);
+  EXPECT_NE(peers.find(a), nullptr);
+  EXPECT_NE(peers.find(c), nullptr);
+}
+
+}  // namespace
+}  // namespace pa
