@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "clients/cpp/result_report.h"
 #include "shared/io/clock.h"
 
 namespace pa::cli {
@@ -33,7 +34,7 @@ std::string device_text(const DeviceProgress& device) {
   std::string text = "  " + device.worker + " " + std::to_string(device.done) + "/" +
                      std::to_string(device.assigned);
   if (device.seconds > 0 && device.steps > 0) {
-    text += formatted(" %.3g it/s", static_cast<double>(device.steps) / device.seconds);
+    text += " " + rate_text(static_cast<double>(device.steps) / device.seconds) + " it/s";
   }
   return text;
 }

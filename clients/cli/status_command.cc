@@ -14,6 +14,7 @@
 #include "clients/cli/progress.h"
 #include "clients/cli/table.h"
 #include "clients/cpp/client.h"
+#include "clients/cpp/result_report.h"
 #include "shared/core/units.h"
 #include "shared/io/clock.h"
 
@@ -54,7 +55,7 @@ void print_devices(const ClusterStatus& status) {
             : number(static_cast<double>(worker.free_memory_bytes) / (1 << 30)) + " GiB";
     table.add({worker.name, worker.device, worker.state, number(worker.weight),
                std::to_string(worker.samples_done), std::to_string(worker.steps_done),
-               number(worker.busy_seconds, "%.1f s"), rate > 0 ? number(rate) : "-", free,
+               number(worker.busy_seconds, "%.1f s"), rate > 0 ? rate_text(rate) : "-", free,
                worker.host, worker.device_name});
   }
   table.print();

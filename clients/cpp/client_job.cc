@@ -148,8 +148,7 @@ void ClientJob::on_accepted(const Accepted& accepted, TimePoint now, std::vector
       return finish(
           internal("the coordinator came back and now promises a result of another shape"));
     }
-    if (callbacks_.on_notice)
-      callbacks_.on_notice("the coordinator has begun the request anew");
+    if (callbacks_.on_notice) callbacks_.on_notice("the coordinator has begun the request anew");
     streams_.close(result_stream());
     arrived_ = 0;
     done_.reset();

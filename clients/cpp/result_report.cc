@@ -38,12 +38,19 @@ std::vector<DeviceShare> device_shares(const ResultReport& report) {
   return list;
 }
 
+std::string rate_text(double per_second) {
+  if (per_second >= 9999.5) return formatted("%.0fk", per_second / 1000);
+  if (per_second >= 99.95) return formatted("%.0f", per_second);
+  if (per_second >= 9.995) return formatted("%.1f", per_second);
+  return formatted(per_second >= 0.9995 ? "%.2f" : "%.3f", per_second);
+}
+
 std::string share_text(const DeviceShare& share) {
   std::string text = share.worker;
   if (share.device != share.worker) text += " (" + share.device + ")";
   text += " " + std::to_string(share.samples);
   if (share.seconds > 0) {
-    text += formatted(" at %.3g samples/s", static_cast<double>(share.samples) / share.seconds);
+    text += " at " + rate_text(static_cast<double>(share.samples) / share.seconds) + " samples/s";
   }
   return text;
 }

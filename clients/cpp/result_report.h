@@ -30,10 +30,13 @@ struct DeviceShare {
 /// By worker's name; those that made nothing are left out.
 [[nodiscard]] std::vector<DeviceShare> device_shares(const ResultReport& report);
 
-/// "a (cpu) 11 at 9.1 samples/s".
+/// Three digits or so, without an exponent: "0.667", "9.12", "59.0", "346", "193k".
+[[nodiscard]] std::string rate_text(double per_second);
+
+/// "a (cpu) 11 at 9.10 samples/s".
 [[nodiscard]] std::string share_text(const DeviceShare& share);
 
-/// "done: 21 samples in 1.2 s; a (cpu) 11 at 9.1 samples/s, b (cpu) 10 at 8.3 samples/s".
+/// "done: 21 samples in 1.2 s; a (cpu) 11 at 9.10 samples/s, b (cpu) 10 at 8.32 samples/s".
 [[nodiscard]] std::string result_line(const ResultReport& report);
 
 /// One line of JSON: {"id", "request", "seconds", "queue_seconds", "steps", "run", "devices":

@@ -77,9 +77,9 @@ class ClientJobTest : public ::testing::Test {
     message.result_bytes = 4;
     return message;
   }
-  void put_result() {
+  void put_result(std::uint64_t run = 1) {
     const std::vector<std::byte> bytes(4, std::byte{9});
-    Put put{{StreamKind::kRequestResult, {7, 7}, ShardId{}}, 0, 0};
+    Put put{{StreamKind::kRequestResult, {7, 7}, ShardId{run}}, 0, 0};
     streams_.on(PeerId{0}, put, bytes, now_);
     job_->on(put, now_, out_);
     turn();
@@ -153,7 +153,9 @@ TEST_F(ClientJobTest, ANewRunStartsTheResultAnewInTheSamePlace) {
   hear(accepted(2));
   hear(done());
   EXPECT_FALSE(job_->end());
-  put_result();
+  put_result(1);
+  EXPECT_FALSE(job_->end());
+  put_result(2);
   EXPECT_TRUE(job_->end());
   EXPECT_EQ(accepted_, 1);
 }

@@ -19,13 +19,13 @@ RequestProgress half() {
 
 TEST(Progress, ShowsPartsRatesAndTimeLeft) {
   EXPECT_EQ(progress_text(half(), seconds{3}, 100),
-            " 50% [##########----------] 10/21  a 6/11 60 it/s  b 4/10 30 it/s  3 s left");
+            " 50% [##########----------] 10/21  a 6/11 60.0 it/s  b 4/10 30.0 it/s  3 s left");
 }
 
 TEST(Progress, FitsTheTerminal) {
-  const std::string text = progress_text(half(), seconds{3}, 65);
-  EXPECT_LE(text.size(), 65U);
-  EXPECT_EQ(text, " 50% [##########----------] 10/21  a 6/11 60 it/s  ...  3 s left");
+  const std::string text = progress_text(half(), seconds{3}, 67);
+  EXPECT_LE(text.size(), 67U);
+  EXPECT_EQ(text, " 50% [##########----------] 10/21  a 6/11 60.0 it/s  ...  3 s left");
   for (std::size_t width = 0; width < 100; ++width) {
     EXPECT_LE(progress_text(half(), seconds{3}, width).size(), width);
   }

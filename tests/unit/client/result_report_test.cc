@@ -28,14 +28,23 @@ ResultReport two_workers() {
 
 TEST(ResultReport, TellsWhoMadeHowManyAtWhatRate) {
   EXPECT_EQ(result_line(two_workers()),
-            "done: 3 samples in 1.50 s; a 1 at 0.667 samples/s, b (cuda:0) 2 at 8 samples/s");
+            "done: 3 samples in 1.50 s; a 1 at 0.667 samples/s, b (cuda:0) 2 at 8.00 samples/s");
+}
+
+TEST(ResultReport, RatesHaveThreeDigitsOrSo) {
+  EXPECT_EQ(rate_text(0.6666), "0.667");
+  EXPECT_EQ(rate_text(9.123), "9.12");
+  EXPECT_EQ(rate_text(9.999), "10.0");
+  EXPECT_EQ(rate_text(346.2), "346");
+  EXPECT_EQ(rate_text(9999.9), "10k");
+  EXPECT_EQ(rate_text(193000), "193k");
 }
 
 TEST(ResultReport, CountsOnlyWhatWasMade) {
   ResultReport report = two_workers();
   report.outcome.done.samples[2].failed = true;
   report.outcome.done.samples[2].error = invalid("not a number");
-  EXPECT_EQ(result_line(report), "done: 2 samples in 1.50 s; b (cuda:0) 2 at 8 samples/s");
+  EXPECT_EQ(result_line(report), "done: 2 samples in 1.50 s; b (cuda:0) 2 at 8.00 samples/s");
   const auto json = nlohmann::json::parse(result_json(report));
   EXPECT_EQ(json["samples"][2]["error"]["message"], "not a number");
   EXPECT_EQ(json["samples"][2]["error"]["code"], "invalid");
