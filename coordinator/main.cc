@@ -16,6 +16,7 @@
 #include "shared/io/clock.h"
 #include "shared/io/loop.h"
 #include "shared/io/ops_server.h"
+#include "shared/io/process_metrics.h"
 #include "shared/io/signals.h"
 #include "shared/io/zmq_transport.h"
 
@@ -48,6 +49,7 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   options.liveness = {config.heartbeat.interval, config.heartbeat.suspect_after, config.heartbeat.dead_after};
   options.progress_interval = config.progress_interval;
   options.retention = config.retention.duration;
+  options.retention_bytes = config.retention.bytes;
   options.weights = config.weights;
   options.journal = journal.describe();
   options.version = std::string(version());
@@ -67,6 +69,7 @@ class Program {
     zmq.chunk_bytes = config_.limits.chunk_bytes;
     auto transport = ZmqServer::bind(config_.endpoints, zmq);
     if (!transport.ok()) return fail(transport.error());
+    add_process_metrics(registry_);
     auto http = serve_operations(config_.http, registry_, health_);
     if (!http.ok()) return fail(http.error());
     loop_.watch(signals_);

@@ -25,6 +25,7 @@ struct CoordinatorOptions {
   LivenessOptions liveness;
   Duration progress_interval = std::chrono::milliseconds{100};
   Duration retention = std::chrono::minutes{10};  ///< Of a finished request that nobody acknowledges.
+  std::uint64_t retention_bytes = 4ull << 30;     ///< Of all such whose clients are gone; the oldest go first.
   std::int64_t max_attempts = 5;                  ///< Of one sample, before it fails.
   std::map<std::string, double> weights;          ///< By worker name; override what workers say.
   std::string journal = "memory";                 ///< For ClusterStatus.
@@ -70,6 +71,7 @@ class Coordinator {
   void cancel(PeerId peer, const RequestId& request);
   void end(Job& job, const std::optional<Error>& error);
   void erase(const RequestId& request);
+  void limit_retained();
   void send_progress(Job& job);
 
   // Work: coordinator_work.cc

@@ -196,8 +196,16 @@ void Coordinator::on(const event::FromClient& event) {
 void Coordinator::cancel(PeerId peer, const RequestId& request) {
   Job* job = find(request);
   if (job == nullptr) return refuse(peer, request, invalid("there is no request " + to_string(request)));
-  if (job->active()) end(*job, Error{Code::kCancelled, "cancelled by a client", {}});
-  if (job->client != peer) send(peer, job->outcome);
+  const bool by_another = job->client != peer;
+  const Error cancelled{Code::kCancelled, "cancelled by a client", {}};
+  if (job->active()) end(*job, cancelled);
+  if (!by_another) return;
+  const Job* ended = find(request);  // nullptr if nobody can come for it
+  Done answer;
+  answer.request = request;
+  answer.failed = true;
+  answer.error = cancelled;
+  send(peer, ended != nullptr ? ended->outcome : answer);
 }
 
 void Coordinator::end(Job& job, const std::optional<Error>& error) {
@@ -231,7 +239,9 @@ void Coordinator::end(Job& job, const std::optional<Error>& error) {
   timers_.emplace(now_ + options_.retention, job.id);
   tell(note::RequestFinished{job.id, error ? std::string(name_of(error->code)) : "ok", error ? error->message : "",
                              job.request.samples, done.seconds, done.queue_seconds});
-  if (!job.client && job.request.op == Operation::kForward) erase(job.id);
+  if (job.client) return;
+  if (job.request.op == Operation::kForward) return erase(job.id);
+  limit_retained();
 }
 
 void Coordinator::erase(const RequestId& request) {
@@ -243,6 +253,21 @@ void Coordinator::erase(const RequestId& request) {
   buffered_bytes_ -= job->admitted.result_row_bytes * job->samples.size();
   if (job->request.op != Operation::kForward) emit(action::EraseJournal{request});
   jobs_.erase(request);
+}
+
+void Coordinator::limit_retained() {
+  std::uint64_t bytes = 0;
+  for (const auto& [id, job] : jobs_) {
+    if (!job.active() && !job.client) bytes += job.admitted.result_row_bytes * job.samples.size();
+  }
+  const auto timers = timers_;
+  for (const auto& [at, id] : timers) {  // the one that ended first ends its retention first
+    if (bytes <= options_.retention_bytes) return;
+    const Job* job = find(id);
+    if (job == nullptr || job->active() || job->client) continue;
+    bytes -= job->admitted.result_row_bytes * job->samples.size();
+    erase(id);
+  }
 }
 
 void Coordinator::send_progress(Job& job) {

@@ -167,6 +167,7 @@ void Coordinator::on(const event::PeerGone& event) {
       erase(id);
     }
   }
+  limit_retained();
 }
 
 void Coordinator::on(const event::WeightsChanged& event) {

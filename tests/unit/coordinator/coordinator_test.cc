@@ -418,6 +418,33 @@ TEST(Coordinator, AFailedSampleFailsTheRequestUnlessPartialIsAllowed) {
   EXPECT_THAT(h.last<Done>()->error.message, HasSubstr("sample 1 on w1: NaN at step 3"));
 }
 
+TEST(Coordinator, ForgetsTheOldestResultsOfVanishedClientsBeyondItsLimit) {
+  CoordinatorOptions options;
+  options.retention_bytes = 40;
+  Harness h(options);
+  h.join(1, 1);
+  std::vector<RequestId> requests;
+  for (std::uint64_t n = 1; n <= 3; ++n) {
+    Submit submit;
+    submit.request = RequestId{0, n};
+    Request request;
+    request.model = "noop";
+    request.latent_shape = {1, 1, 4};
+    request.schedule = ScheduleSpec{};
+    h.feed(event::Submitted{PeerId{n}, submit, request});
+    h.feed(event::Journaled{submit.request});
+    h.deliver_all(1, h.assigns(1).back());
+    h.advance(1s);
+    h.feed(event::FromWorker{PeerId{101}, false, Heartbeat{}});
+    h.feed(event::PeerGone{PeerId{n}});
+    requests.push_back(submit.request);
+  }
+  h.feed(event::FromClient{PeerId{9}, StatusQuery{}});
+  const ClusterStatus* status = h.last<ClusterStatus>();
+  ASSERT_EQ(status->requests.size(), 2u) << "of 3 results of 16 bytes, 40 bytes hold 2";
+  EXPECT_EQ(status->requests[0].request, requests[1]);
+}
+
 TEST(Coordinator, ShutdownFinishesWhatRunsAndThenExits) {
   Harness h;
   h.join(1, 1);
