@@ -14,6 +14,7 @@
 #include "shared/io/clock.h"
 #include "shared/io/loop.h"
 #include "shared/io/ops_server.h"
+#include "shared/io/process_metrics.h"
 #include "shared/io/signals.h"
 #include "shared/io/zmq_transport.h"
 #include "worker/io/compute_thread.h"
@@ -64,8 +65,8 @@ class Program {
   int run() {
     const Result<Device> device = parse_device(config_.device);
     if (!device.ok()) return fail(device.error());
-    DeviceIdentity identity{config_.name, config_.device, config_.device};
-    WorkerMetrics metrics(registry_, identity);
+    add_process_metrics(registry_);
+    WorkerMetrics metrics(registry_, config_.name);
     Result<std::unique_ptr<HttpServer>> http = serve_operations(config_.http, registry_, health_);
     if (!http.ok()) return fail(http.error());
     log_info("worker.starting", {{"worker", config_.name},
@@ -86,6 +87,7 @@ class Program {
     const std::optional<Result<ComputeReady>> ready = wait_for_device(compute);
     if (!ready) return 0;  // asked to stop
     if (!ready->ok()) return fail(ready->error());
+    metrics.device_ready(config_.device, (*ready)->device_name);
     metrics.model_loaded((*ready)->load_seconds);
     for (const ModelInfo& model : (*ready)->models) {
       log_info("model.loaded", {{"model", model.name}, {"family", model.family}, {"parameters", model.parameters},

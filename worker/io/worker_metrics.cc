@@ -22,43 +22,45 @@ std::vector<double> load_bounds() {
 
 }  // namespace
 
-WorkerMetrics::WorkerMetrics(Metrics& metrics, const DeviceIdentity& identity)
-    : busy_(busy_series(metrics.counters("pa_device_busy_seconds_total",
+WorkerMetrics::WorkerMetrics(Metrics& metrics, const std::string& worker)
+    : worker_(worker),
+      info_(metrics.gauges("pa_device_info", "1; what the device is.", {"device", "kind", "name"})),
+      busy_(busy_series(metrics.counters("pa_device_busy_seconds_total",
                                          "Time a device was busy, by what with; phases do not "
                                          "overlap.",
                                          {"device", "phase"}),
-                        identity.worker)),
+                        worker)),
       items_(metrics
                  .counters("pa_device_items_total",
                            "Samples that ended on this device, well or "
                            "not.",
                            {"device"})
-                 .with({identity.worker})),
+                 .with({worker})),
       steps_(metrics
                  .counters("pa_device_steps_total",
                            "Sampler steps that this device did, over all samples.", {"device"})
-                 .with({identity.worker})),
+                 .with({worker})),
       step_duration_(metrics
                          .histograms("pa_step_duration_seconds",
                                      "One network pass, over all rows in it.", step_bounds(),
                                      {"device"})
-                         .with({identity.worker})),
+                         .with({worker})),
       load_duration_(metrics
                          .histograms("pa_model_load_duration_seconds",
                                      "From a model's file to its first evaluation on the device.",
                                      load_bounds(), {"device"})
-                         .with({identity.worker})),
+                         .with({worker})),
       memory_(
           metrics
               .gauges("pa_memory_allocated_bytes", "Device memory that tensors hold.", {"device"})
-              .with({identity.worker})),
+              .with({worker})),
       rejected_(metrics
                     .counters("pa_messages_rejected_total",
                               "Messages dropped because they were malformed or too large.")
-                    .with({})) {
-  metrics.gauges("pa_device_info", "1; what the device is.", {"device", "kind", "name"})
-      .with({identity.worker, identity.device, identity.device_name})
-      .set(1);
+                    .with({})) {}
+
+void WorkerMetrics::device_ready(const std::string& kind, const std::string& name) {
+  info_.with({worker_, kind, name}).set(1);
 }
 
 void WorkerMetrics::busy(BusyPhase phase, double seconds) {

@@ -11,21 +11,16 @@ namespace pa {
 /// What a device's time went into. Phases do not overlap.
 enum class BusyPhase : std::uint8_t { kCopyIn, kCompute, kCopyOut };
 
-/// Who a worker is, for pa_device_info.
-struct DeviceIdentity {
-  std::string worker;       ///< The `device` label of everything.
-  std::string device;       ///< "cuda:0".
-  std::string device_name;  ///< "NVIDIA GeForce RTX 4090".
-};
-
 /// What a worker exports. docs/metrics.md tells what each metric means.
 ///
 /// Thread: the loop only. Scraping is another matter, and safe.
 class WorkerMetrics {
  public:
-  /// `metrics` must outlive this.
-  WorkerMetrics(Metrics& metrics, const DeviceIdentity& identity);
+  /// `worker` is the `device` label of everything. `metrics` must outlive this.
+  WorkerMetrics(Metrics& metrics, const std::string& worker);
 
+  /// What the device is: "cuda:0", "NVIDIA GeForce RTX 4090". Once.
+  void device_ready(const std::string& kind, const std::string& name);
   void busy(BusyPhase phase, double seconds);
   /// One network pass ended.
   void pass_finished(double seconds);
@@ -38,6 +33,8 @@ class WorkerMetrics {
   void set_messages_rejected(std::uint64_t total);
 
  private:
+  std::string worker_;
+  GaugeFamily info_;
   std::array<CounterMetric, 3> busy_;
   CounterMetric items_;
   CounterMetric steps_;

@@ -27,7 +27,7 @@ TEST(MetricsDocs, AreWhatTheProgramsExport) {
   Metrics coordinator;
   const CoordinatorMetrics coordinator_metrics(coordinator);
   Metrics worker;
-  const WorkerMetrics worker_metrics(worker, {"name", "cpu", "CPU"});
+  const WorkerMetrics worker_metrics(worker, "name");
   test::expect_committed(
       "docs/metrics.md",
       "# Metrics\n\n"

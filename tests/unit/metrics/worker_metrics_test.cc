@@ -8,11 +8,12 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const DeviceIdentity kIdentity{"box:cuda:0", "cuda:0", "Some GPU"};
+constexpr const char* kName = "box:cuda:0";
 
 TEST(WorkerMetrics, AreThereAtZero) {
   Metrics metrics;
-  const WorkerMetrics worker(metrics, kIdentity);
+  WorkerMetrics worker(metrics, kName);
+  worker.device_ready("cuda:0", "Some GPU");
   const std::string text = metrics.scrape();
   for (const char* series :
        {"pa_device_busy_seconds_total{device=\"box:cuda:0\",phase=\"copy_in\"} 0",
@@ -30,7 +31,7 @@ TEST(WorkerMetrics, AreThereAtZero) {
 
 TEST(WorkerMetrics, Count) {
   Metrics metrics;
-  WorkerMetrics worker(metrics, kIdentity);
+  WorkerMetrics worker(metrics, kName);
   worker.busy(BusyPhase::kCompute, 1.5);
   worker.pass_finished(0.5);
   worker.pass_finished(1.0);
