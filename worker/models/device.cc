@@ -86,7 +86,11 @@ std::string to_string(const Device& device) {
 }
 
 Status start_device(const Device& device, std::int64_t threads) {
-  at::set_num_interop_threads(1);
+  // LibTorch takes this setting once.
+  [[maybe_unused]] static const bool kInteropSet = [] {
+    at::set_num_interop_threads(1);
+    return true;
+  }();
   at::set_num_threads(static_cast<int>(threads));
   at::init_num_threads();
   if (device.kind == "cpu") return {};

@@ -240,6 +240,17 @@ TEST_F(Flux, KeepsTablesOfManySizesApart) {
     EXPECT_EQ(network->forward(other).value().sizes(), other.x.sizes());
   }
   EXPECT_EQ(difference(network->forward(rows).value(), first), 0.0);
+
+  // As many tokens, arranged otherwise.
+  Rows tall = rows;
+  tall.x = at::arange(16 * 12 * 4, at::kFloat).reshape({1, 16, 12, 4}) / 1000.0;
+  Rows wide = rows;
+  wide.x = tall.x.reshape({1, 16, 4, 12});
+  const std::unique_ptr<Network> fresh =
+      load(test::weights_of(fixture_), options_of(fixture_)).value();
+  const at::Tensor want = fresh->forward(wide).value();
+  ASSERT_TRUE(network->forward(tall).ok());
+  EXPECT_EQ(difference(network->forward(wide).value(), want), 0.0);
 }
 
 }  // namespace

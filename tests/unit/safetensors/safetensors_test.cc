@@ -90,7 +90,7 @@ TEST(SafetensorsParse, RefusesOverlapsGapsAndLeftovers) {
   EXPECT_THAT(error_of(two("[0,4]", "[5,9]"), 9), HasSubstr("leaves a gap"));
   EXPECT_THAT(error_of(two("[1,5]", "[5,9]"), 9), HasSubstr("leaves a gap"));
   EXPECT_THAT(error_of(two("[0,4]", "[4,8]"), 9), HasSubstr("end at byte 8"));
-  EXPECT_THAT(error_of(two("[0,4]", "[4,8]"), 7), HasSubstr("data section of 7"));
+  EXPECT_THAT(error_of(two("[0,4]", "[4,8]"), 7), HasSubstr("'b' lies at bytes 4 to 8"));
   EXPECT_THAT(error_of(two("[0,4]", "[8,4]"), 8), HasSubstr("'b' lies at bytes 8 to 4"));
 }
 

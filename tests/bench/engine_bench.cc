@@ -1,0 +1,116 @@
+/// What a worker's compute costs: the demo network by rows, and what the engine adds to a network.
+/// One thread.
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <benchmark/benchmark.h>
+#include <c10/core/InferenceMode.h>
+
+#include "tests/support/shards.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/noise.h"
+#include "worker/engine/row_math.h"
+#include "worker/models/model_store.h"
+#include "worker/models/noop.h"
+#include "worker/models/replica.h"
+
+namespace pa {
+namespace {
+
+const Shape kFluxLatent{16, 128, 128};  // Of a picture of 1024 x 1024.
+
+/// The demo model and noop, on one thread.
+ModelStore& models() {
+  static ModelStore* const kStore = [] {
+    at::set_num_threads(1);
+    auto* store = new ModelStore();
+    if (!store->load(std::string(PA_SOURCE_DIR) + "/config/models").ok()) std::abort();
+    Replica noop;
+    noop.info.name = "noop";
+    noop.info.family = "noop";
+    noop.network = std::make_unique<Noop>();
+    store->add(std::move(noop));
+    return store;
+  }();
+  return *kStore;
+}
+
+void digits_forward(benchmark::State& state) {
+  const c10::InferenceMode guard;
+  Replica& digits = *models().find("digits");
+  const std::int64_t n = state.range(0);
+  Rows rows;
+  rows.x = at::randn({n, 1, 8, 8});
+  rows.sigma = at::full({n}, 0.5);
+  for (const auto& [name, input] : digits.labels.at("3")) {
+    Shape shape = input.sizes().vec();
+    shape[0] = n;
+    rows.inputs[name] = input.expand(shape);
+  }
+  for (auto _ : state) benchmark::DoNotOptimize(digits.network->forward(rows));
+  state.SetItemsProcessed(state.iterations() * n);
+}
+BENCHMARK(digits_forward)->Arg(1)->Arg(2)->Arg(4)->Arg(8)->Arg(16)->Arg(32)->UseRealTime();
+
+/// Whole samples of 20 steps: what the engine adds to digits_forward.
+void digits_samples(benchmark::State& state) {
+  Request body;
+  body.model = "digits";
+  body.samples = state.range(0);
+  body.schedule = ScheduleSpec{};
+  body.labels.assign(static_cast<std::size_t>(body.samples), "3");
+  const ShardJob job = test::make_job(1, body, {1, 8, 8}, test::first_samples(body.samples));
+  Engine engine(models(), {});
+  for (auto _ : state) {
+    engine.add(job);
+    benchmark::DoNotOptimize(test::run(engine));
+  }
+  state.SetItemsProcessed(state.iterations() * body.samples);
+}
+BENCHMARK(digits_samples)->Arg(1)->Arg(8)->UseRealTime();
+
+/// A shard through noop: what moving bytes through the engine costs.
+void noop_forward(benchmark::State& state) {
+  Request body;
+  body.op = Operation::kForward;
+  body.model = "noop";
+  body.samples = 8;
+  const ShardJob job = test::make_job(1, body, {state.range(0), 1024, 256}, test::first_samples(8),
+                                      {{"x", at::zeros({8, state.range(0), 1024, 256})}});
+  Engine engine(models(), {});
+  std::vector<EngineReport> reports;
+  for (auto _ : state) {
+    reports.clear();
+    engine.add(job);
+    engine.pass(reports);
+    if (!engine.idle()) state.SkipWithError("more than one pass");
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(job.inputs.size()));
+}
+BENCHMARK(noop_forward)->ArgName("MiB a row")->Arg(1)->Arg(8)->UseRealTime();
+
+/// The update of one euler step of one FLUX latent.
+void update_of_a_flux_latent(benchmark::State& state) {
+  const at::Tensor slots = at::zeros({2, kFluxLatent[0], kFluxLatent[1], kFluxLatent[2]});
+  const std::vector<Update> updates{{0, {{0, 0.75}, {1, 0.25}}}};
+  for (auto _ : state) update_slots(slots, updates);
+}
+BENCHMARK(update_of_a_flux_latent);
+
+void noise_of_a_flux_latent(benchmark::State& state) {
+  const std::vector<std::int64_t> samples{0};
+  const bool keyed = state.range(0) == 1;
+  for (auto _ : state) {
+    if (keyed) {
+      benchmark::DoNotOptimize(keyed_noise(42, kFluxLatent, samples, 0));
+    } else {
+      benchmark::DoNotOptimize(comfy_noise(42, kFluxLatent, 1, samples, {}));
+    }
+  }
+}
+BENCHMARK(noise_of_a_flux_latent)->ArgName("keyed")->Arg(0)->Arg(1);
+
+}  // namespace
+}  // namespace pa
+
+BENCHMARK_MAIN();
