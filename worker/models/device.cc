@@ -95,10 +95,12 @@ Status start_device(const Device& device, std::int64_t threads) {
   at::init_num_threads();
   if (device.kind == "cpu") return {};
   if (device.kind == "cuda") PA_TRY(load_cuda());
-  return guarded<void>([&]() -> Status {
+  const Status tried = guarded<void>([&]() -> Status {
     at::empty({1}, at::TensorOptions(torch_device(device)));
     return {};
   });
+  if (tried.ok()) return {};
+  return unavailable("device " + to_string(device) + " cannot be used: " + tried.error().message);
 }
 
 std::string device_name(const Device& device) {

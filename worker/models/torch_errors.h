@@ -7,7 +7,7 @@
 namespace pa {
 
 /// The exception being handled, as an Error: kOverloaded for a device out of memory, kInternal
-/// otherwise, in LibTorch's words without its backtrace. Call it in a catch block.
+/// otherwise, with the first line of LibTorch's words. Call it in a catch block.
 [[nodiscard]] Error current_torch_error();
 
 /// What `function` returns, or the Error of the LibTorch exception it threw. By the time of the

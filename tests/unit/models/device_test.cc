@@ -28,5 +28,16 @@ TEST(Device, TellsWhatTheCpuIs) {
   EXPECT_THAT(numerics_id({}), HasSubstr("threads"));
 }
 
+TEST(Device, SaysWhyItCannotBeUsed) {
+  EXPECT_TRUE(start_device({}, 1).ok());
+  const Status status = start_device({"cuda", 100}, 1);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code, Code::kUnavailable);
+  EXPECT_THAT(status.error().message,
+              ::testing::AnyOf(HasSubstr("deploy/fetch_libtorch.sh --cuda"),
+                               HasSubstr("device cuda:100 cannot be used")));
+  EXPECT_EQ(start_device({"xpu", 0}, 1).error().code, Code::kUnavailable);
+}
+
 }  // namespace
 }  // namespace pa
