@@ -83,10 +83,11 @@ struct Submit {
   RequestId request;
   std::string body;  ///< The request as JSON (docs/request.schema.json).
   std::vector<TensorEntry> tensors;
-  bool plan_only = false;            ///< Answer Accepted with the plan, and forget the request.
-  std::uint64_t window = 0;          ///< Bytes of the result stream that may be under way to the client.
-  std::uint64_t result_from = 0;     ///< Bytes of the result stream the client already has, in run `result_run`.
-  std::uint64_t result_run = 0;      ///< Accepted.run that it got them from; 0: none.
+  bool plan_only = false;    ///< Answer Accepted with the plan, and forget the request.
+  std::uint64_t window = 0;  ///< Bytes of the result stream that may be under way to the client.
+  std::uint64_t result_from =
+      0;  ///< Bytes of the result stream the client already has, in run `result_run`.
+  std::uint64_t result_run = 0;  ///< Accepted.run that it got them from; 0: none.
 };
 
 /// What one device is expected to do for a request, and why.
@@ -95,14 +96,15 @@ struct PlanShare {
   std::string device;
   double weight = 0;
   std::int64_t samples = 0;
-  std::string reason;  ///< In words, always: "71 of 100 by weight", "weight 0", "has no model 'flux-dev'".
+  std::string
+      reason;  ///< In words, always: "71 of 100 by weight", "weight 0", "has no model 'flux-dev'".
 };
 
 /// coordinator -> client: the request will be run. Sent again in answer to a repeated Submit.
 struct Accepted {
   RequestId request;
-  std::uint64_t run = 0;    ///< Of this request; its result stream begins anew in another. Never 0.
-  TensorSpec result;        ///< "samples" or "output", whole.
+  std::uint64_t run = 0;  ///< Of this request; its result stream begins anew in another. Never 0.
+  TensorSpec result;      ///< "samples" or "output", whole.
   std::vector<PlanShare> plan;
 };
 
@@ -128,7 +130,7 @@ struct RequestProgress {
   RequestId request;
   std::int64_t samples = 0;
   std::int64_t done = 0;
-  std::int64_t steps = 0;        ///< Finished, of `steps_total`.
+  std::int64_t steps = 0;  ///< Finished, of `steps_total`.
   std::int64_t steps_total = 0;
   std::vector<DeviceProgress> devices;
   std::string waiting_for;  ///< Why nothing runs, in words; empty while something does.
@@ -142,7 +144,7 @@ struct SampleReport {
   std::int64_t attempts = 0;
   std::int64_t steps = 0;
   double seconds = 0;
-  Error error;        ///< Meaningful if `failed`.
+  Error error;  ///< Meaningful if `failed`.
   bool failed = false;
 };
 
@@ -150,10 +152,10 @@ struct SampleReport {
 struct Done {
   RequestId request;
   bool failed = false;
-  Error error;                ///< Meaningful if `failed`.
+  Error error;                     ///< Meaningful if `failed`.
   std::uint64_t result_bytes = 0;  ///< Length of the whole result stream.
-  double seconds = 0;         ///< From admission to the last sample.
-  double queue_seconds = 0;   ///< From admission to the first sample under way.
+  double seconds = 0;              ///< From admission to the last sample.
+  double queue_seconds = 0;        ///< From admission to the first sample under way.
   std::vector<SampleReport> samples;
   std::vector<std::string> warnings;
 };
@@ -258,11 +260,12 @@ struct Rehello {};
 /// Silent for 3 intervals: suspect, gets no work. For 6: lost, its work reruns.
 struct Heartbeat {
   WorkerId worker;
-  std::uint64_t sequence = 0;          ///< +1 a beat; starts at 0 with a Welcome.
-  std::uint64_t passes = 0;            ///< Network passes finished since start: the compute thread's pulse.
+  std::uint64_t sequence = 0;  ///< +1 a beat; starts at 0 with a Welcome.
+  std::uint64_t passes = 0;    ///< Network passes finished since start: the compute thread's pulse.
   std::int64_t free_memory_bytes = 0;  ///< Device memory, cached blocks freed; -1 unknown.
   Duration busy_for{};                 ///< Age of the running pass; 0: idle.
-  std::vector<ShardId> shards;         ///< Those it holds, finished ones not yet taken included: finds lost messages.
+  std::vector<ShardId>
+      shards;  ///< Those it holds, finished ones not yet taken included: finds lost messages.
 };
 struct HeartbeatAck {
   std::uint64_t sequence = 0;
@@ -272,10 +275,11 @@ struct HeartbeatAck {
 struct Assign {
   ShardId shard;
   RequestId request;
-  std::string body;                     ///< As in Submit.
-  std::vector<std::int64_t> samples;    ///< Their indices in the request's batch, ascending.
-  std::vector<TensorSpec> tensors;      ///< Rows of these samples only; axis 0 is samples.size(), or 1 for all alike.
-  TensorSpec result;                    ///< The shard's result: row i is samples[i].
+  std::string body;                   ///< As in Submit.
+  std::vector<std::int64_t> samples;  ///< Their indices in the request's batch, ascending.
+  std::vector<TensorSpec>
+      tensors;        ///< Rows of these samples only; axis 0 is samples.size(), or 1 for all alike.
+  TensorSpec result;  ///< The shard's result: row i is samples[i].
   std::int64_t attempt = 1;
 };
 
@@ -309,8 +313,9 @@ struct PassReport {
 struct SamplesDone {
   WorkerId worker;
   ShardId shard;
-  std::uint64_t stream_upto = 0;       ///< The rows are complete when this much of the stream has arrived.
-  std::vector<SampleReport> samples;   ///< `sample` is the index in the request's batch.
+  std::uint64_t stream_upto =
+      0;  ///< The rows are complete when this much of the stream has arrived.
+  std::vector<SampleReport> samples;  ///< `sample` is the index in the request's batch.
 };
 
 /// worker -> coordinator on control: give me no more; I leave when my samples are done.
@@ -322,10 +327,10 @@ struct Bye {
   WorkerId worker;
 };
 
-using Message =
-    std::variant<Want, Put, Got, Submit, Accepted, Refused, RequestProgress, Done, DoneAck, Cancel, StatusQuery,
-                 ClusterStatus, Hello, Welcome, Rejected, Attach, Attached, Rehello, Heartbeat, HeartbeatAck, Assign,
-                 Revoke, WorkerProgress, SamplesDone, Draining, Bye>;
+using Message = std::variant<Want, Put, Got, Submit, Accepted, Refused, RequestProgress, Done,
+                             DoneAck, Cancel, StatusQuery, ClusterStatus, Hello, Welcome, Rejected,
+                             Attach, Attached, Rehello, Heartbeat, HeartbeatAck, Assign, Revoke,
+                             WorkerProgress, SamplesDone, Draining, Bye>;
 
 /// The name of the message on the wire and in logs: "Submit", "Put", ...
 [[nodiscard]] std::string_view name_of(const Message& message);

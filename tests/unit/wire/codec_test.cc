@@ -24,7 +24,9 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 Result<Message> decode_text(const std::string& text) { return decode(bytes_of(text)); }
 
 template <class T>
-concept Vector = requires(T& value) { value.emplace_back(); };
+concept Vector = requires(T& value) {
+  value.emplace_back();
+};
 
 /// Gives every member of every struct a value that is not its default, each another one.
 class Filler {
