@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <algorithm>
 #include <set>
 
 #include "shared/wire/codec.h"
@@ -55,7 +55,7 @@ class TransportContract : public ::testing::TestWithParam<Environment> {
 
   static void expect_same(const Buffer& a, const Buffer& b) {
     ASSERT_EQ(a.size(), b.size());
-    EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size()), 0);
+    EXPECT_TRUE(std::ranges::equal(a.bytes(), b.bytes()));
   }
 
   static void expect_error(const Status& status, Code code) {
