@@ -19,7 +19,7 @@ struct SimDevice {
 };
 
 struct EngineOptions {
-  std::int64_t max_rows = 8;     ///< Rows in one network pass, at most.
+  std::int64_t max_rows = 8;  ///< Rows in one network pass, at most.
   std::optional<SimDevice> sim;
 };
 

@@ -34,6 +34,12 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
   return std::as_bytes(std::span(values));
 }
 
+std::vector<float> floats_in(const TensorView& tensor) {
+  std::vector<float> values(tensor.bytes.size() / sizeof(float));
+  std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+  return values;
+}
+
 TEST(SafetensorsParse, ReadsTensorsInTheOrderOfTheirBytes) {
   const std::vector<std::byte> bytes = image(
       R"({"__metadata__":{"format":"pt"},"b":{"dtype":"F16","shape":[2],"data_offsets":[8,12]},)"
@@ -147,7 +153,7 @@ TEST(SafetensorsFile, ReadsBackWhatWasWritten) {
   const TensorView* const f = file.find("f");
   ASSERT_NE(f, nullptr);
   EXPECT_EQ(f->spec, (TensorSpec{"f", DType::kF32, {2, 1}}));
-  EXPECT_EQ(std::memcmp(f->bytes.data(), floats.data(), f->bytes.size()), 0);
+  EXPECT_EQ(floats_in(*f), floats);
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(f->bytes.data()) % 64, 0U);
   EXPECT_EQ(std::to_integer<int>(file.find("b")->bytes[2]), 9);
   EXPECT_EQ(file.find("g"), nullptr);
@@ -195,7 +201,7 @@ class SafetensorsOutputTest : public ::testing::Test {
 
     const SafetensorsFile file = SafetensorsFile::open(path_).value();
     EXPECT_EQ(file.metadata(), metadata);
-    EXPECT_EQ(std::memcmp(file.find("samples")->bytes.data(), values.data(), 24), 0);
+    EXPECT_EQ(floats_in(*file.find("samples")), values);
     EXPECT_EQ(file.find("small")->bytes[0], std::byte{42});
   }
 

@@ -218,8 +218,7 @@ TEST_P(SamplerReplay, EqualsTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, SamplerReplay,
-                         ::testing::ValuesIn(test::fixtures_in("samplers")),
-                         [](const auto& test) {
+                         ::testing::ValuesIn(test::fixtures_in("samplers")), [](const auto& test) {
                            std::string name = test.param.substr(0, test.param.find('.'));
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
