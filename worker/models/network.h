@@ -13,8 +13,10 @@ namespace pa {
 
 /// The rows of one network pass.
 struct Rows {
-  at::Tensor x;                              ///< [R, ...] f32 on the device, contiguous; R >= 1.
-  at::Tensor sigma;                          ///< [R] f32 on the device; may differ from row to row.
+  at::Tensor x;  ///< [R, ...] f32 on the device, contiguous; R >= 1.
+  /// [R] f32 on the device; may differ from row to row. What the network is told of the noise level:
+  /// SigmaTable::timestep_of() of it, which is sigma itself on flows without a multiplier.
+  at::Tensor sigma;
   std::map<std::string, at::Tensor> inputs;  ///< As the contract names them, R rows each.
 };
 
