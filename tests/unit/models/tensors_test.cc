@@ -29,6 +29,7 @@ TEST(Alias, CopiesBytesThatAreNotAligned) {
   std::memcpy(bytes.data() + 1, values.data(), 8);
   const at::Tensor tensor = alias({"x", DType::kF32, {2}}, std::span(bytes).subspan(1), nullptr);
   EXPECT_EQ(tensor[1].item<float>(), -2.5F);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.data_ptr()) % alignof(float), 0U);
 }
 
 TEST(BufferOf, KeepsTheTensorAlive) {
