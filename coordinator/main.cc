@@ -4,8 +4,8 @@
 //   clients, worker control, worker data --ROUTERs--> loop (CoordinatorNode)
 //   loop --health, metrics--> HTTP threads
 
-#include <csignal>
 #include <chrono>
+#include <csignal>
 
 #include "coordinator/io/config.h"
 #include "coordinator/io/coordinator_metrics.h"
@@ -23,8 +23,10 @@
 namespace pa {
 namespace {
 
-constexpr Duration kLongestSleep = std::chrono::milliseconds{500};  // The loop says it lives at least so often.
-constexpr Duration kShutdownGrace = std::chrono::seconds{10};       // For running requests, after SIGTERM.
+constexpr Duration kLongestSleep =
+    std::chrono::milliseconds{500};  // The loop says it lives at least so often.
+constexpr Duration kShutdownGrace =
+    std::chrono::seconds{10};  // For running requests, after SIGTERM.
 
 int fail(const Error& error) {
   log_error("coordinator.failed", {{"error", error.message}});
@@ -34,7 +36,8 @@ int fail(const Error& error) {
 /// Another at every start: nanoseconds since 1970, in units that fit half a ShardId.
 std::uint64_t new_epoch() {
   const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
-  const auto ticks = std::chrono::duration_cast<std::chrono::milliseconds>(since_1970).count() / 100;
+  const auto ticks =
+      std::chrono::duration_cast<std::chrono::milliseconds>(since_1970).count() / 100;
   return static_cast<std::uint64_t>(ticks) & 0xffffffff;
 }
 
@@ -46,7 +49,8 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   options.max_requests = config.limits.max_requests;
   options.max_total_bytes = config.limits.max_total_bytes;
   options.window_bytes = config.limits.window_bytes;
-  options.liveness = {config.heartbeat.interval, config.heartbeat.suspect_after, config.heartbeat.dead_after};
+  options.liveness = {config.heartbeat.interval, config.heartbeat.suspect_after,
+                      config.heartbeat.dead_after};
   options.progress_interval = config.progress_interval;
   options.retention = config.retention.duration;
   options.retention_bytes = config.retention.bytes;
@@ -59,7 +63,8 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
 /// A coordinator process from start to exit status.
 class Program {
  public:
-  Program(DaemonOptions options, CoordinatorConfig config) : daemon_(std::move(options)), config_(std::move(config)) {}
+  Program(DaemonOptions options, CoordinatorConfig config)
+      : daemon_(std::move(options)), config_(std::move(config)) {}
 
   int run() {
     StreamOptions streams;
@@ -78,8 +83,10 @@ class Program {
     MemoryJournal journal;
     CoordinatorNode node(options_of(config_, journal), streams, **transport, journal,
                          [this](const Note& note) { notes_.take(note); });
-    log_info("coordinator.started", {{"version", version()}, {"clients", config_.endpoints.client},
-                                     {"http_port", (*http)->port()}, {"journal", journal.describe()}});
+    log_info("coordinator.started", {{"version", version()},
+                                     {"clients", config_.endpoints.client},
+                                     {"http_port", (*http)->port()},
+                                     {"journal", journal.describe()}});
     while (!node.exited()) {
       health_.turned();
       while (const std::optional<int> signal = signals_.take()) on_signal(*signal, node);
@@ -90,7 +97,8 @@ class Program {
       const std::optional<TimePoint> due = node.next_deadline();
       loop_.wait(due && *due < latest ? *due : latest);
     }
-    loop_.wait(steady_now() + std::chrono::milliseconds{50});  // the last answers leave: sockets do not linger
+    loop_.wait(steady_now() +
+               std::chrono::milliseconds{50});  // the last answers leave: sockets do not linger
     log_info("coordinator.stopped");
     return 0;
   }
@@ -137,7 +145,8 @@ class Program {
     }
     log_configure(fresh->log);
     node.tell(event::WeightsChanged{fresh->weights}, steady_now());
-    log_info("config.reloaded", {{"applied", "weights, log"}, {"needs_restart", "everything else"}});
+    log_info("config.reloaded",
+             {{"applied", "weights, log"}, {"needs_restart", "everything else"}});
   }
 
   DaemonOptions daemon_;
@@ -153,8 +162,8 @@ class Program {
 
 int main_of(int argc, char** argv) {
   tune_allocator();
-  const auto parsed =
-      parse_daemon_options(argc, argv, "pa-coordinator", "Takes sampling requests and splits them over workers.");
+  const auto parsed = parse_daemon_options(argc, argv, "pa-coordinator",
+                                           "Takes sampling requests and splits them over workers.");
   if (const int* status = std::get_if<int>(&parsed)) return *status;
   const DaemonOptions& options = std::get<DaemonOptions>(parsed);
   Result<CoordinatorConfig> config = load_coordinator_config(options);

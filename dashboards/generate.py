@@ -183,12 +183,12 @@ REQUESTS = [
           target("sum by (job, level) "
                  f"({rate(LOUD)})",
                  "{{job}} {{level}}")),
-    graph("Memory", "Resident memory of each process (process_resident_memory_bytes), and device "
-          "memory that tensors hold (pa_memory_allocated_bytes).", "bytes",
+    graph("Memory", "Resident memory of each process (process_resident_memory_bytes), and what "
+          "new tensors could take on each device (pa_memory_free_bytes).", "bytes",
           target(f"max by (job, instance) ({series('process_resident_memory_bytes')})",
                  "{{job}} {{instance}}"),
-          target(f"max by (device) ({of_device('pa_memory_allocated_bytes')})",
-                 "{{device}} on the device")),
+          target(f"max by (device) ({of_device('pa_memory_free_bytes')})",
+                 "{{device}} free")),
 ]
 
 

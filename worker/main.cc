@@ -27,7 +27,8 @@
 namespace pa {
 namespace {
 
-constexpr Duration kLongestSleep = std::chrono::milliseconds{500};  // The loop says it lives at least so often.
+constexpr Duration kLongestSleep =
+    std::chrono::milliseconds{500};  // The loop says it lives at least so often.
 
 int fail(const Error& error) {
   log_error("worker.failed", {{"error", error.message}});
@@ -90,7 +91,9 @@ class Program {
     metrics.device_ready(config_.device, (*ready)->device_name);
     metrics.model_loaded((*ready)->load_seconds);
     for (const ModelInfo& model : (*ready)->models) {
-      log_info("model.loaded", {{"model", model.name}, {"family", model.family}, {"parameters", model.parameters},
+      log_info("model.loaded", {{"model", model.name},
+                                {"family", model.family},
+                                {"parameters", model.parameters},
                                 {"identity", model.identity}});
     }
     return serve(compute, **ready, metrics);
@@ -113,7 +116,8 @@ class Program {
     ZmqContext context;
     ZmqOptions zmq;
     zmq.chunk_bytes = config_.limits.chunk_bytes;
-    auto control = ZmqClient::connect(context, config_.connect.control, Channel::kWorkerControl, zmq);
+    auto control =
+        ZmqClient::connect(context, config_.connect.control, Channel::kWorkerControl, zmq);
     if (!control.ok()) return fail(control.error());
     auto data = ZmqClient::connect(context, config_.connect.data, Channel::kWorkerData, zmq);
     if (!data.ok()) return fail(data.error());
@@ -178,7 +182,8 @@ class Program {
 
 int main_of(int argc, char** argv) {
   tune_allocator();
-  const auto parsed = parse_daemon_options(argc, argv, "pa-worker", "Runs samples on one device of a cluster.");
+  const auto parsed =
+      parse_daemon_options(argc, argv, "pa-worker", "Runs samples on one device of a cluster.");
   if (const int* status = std::get_if<int>(&parsed)) return *status;
   const DaemonOptions& options = std::get<DaemonOptions>(parsed);
   Result<WorkerConfig> config = load_worker_config(options);

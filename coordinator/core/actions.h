@@ -59,9 +59,9 @@ struct Tick {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submitted, event::FromClient, event::FromWorker, event::PeerGone, StreamArrived,
-                           StreamSent, event::Journaled, event::NoMemory, event::WeightsChanged, event::Shutdown,
-                           event::Tick>;
+using Event = std::variant<event::Submitted, event::FromClient, event::FromWorker, event::PeerGone,
+                           StreamArrived, StreamSent, event::Journaled, event::NoMemory,
+                           event::WeightsChanged, event::Shutdown, event::Tick>;
 
 /// What the core wants done, in order. Those about buffers and streams are calls of Streams.
 namespace action {
@@ -185,12 +185,14 @@ struct ProtocolError {
 
 }  // namespace note
 
-using Note = std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRefused, note::RequestAccepted,
-                          note::RequestRefused, note::RequestFinished, note::ShardAssigned, note::ShardLost,
-                          note::SamplesFinished, note::ProtocolError>;
+using Note =
+    std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRefused, note::RequestAccepted,
+                 note::RequestRefused, note::RequestFinished, note::ShardAssigned, note::ShardLost,
+                 note::SamplesFinished, note::ProtocolError>;
 
 using Action =
-    std::variant<action::Send, action::Allocate, action::Release, action::Receive, action::Expect, action::StartSending, action::Append,
-                 action::Close, action::ForgetPeer, action::WriteJournal, action::EraseJournal, action::Exit, Note>;
+    std::variant<action::Send, action::Allocate, action::Release, action::Receive, action::Expect,
+                 action::StartSending, action::Append, action::Close, action::ForgetPeer,
+                 action::WriteJournal, action::EraseJournal, action::Exit, Note>;
 
 }  // namespace pa

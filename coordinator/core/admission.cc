@@ -46,8 +46,9 @@ std::string in_words(const Shape& expected) {
 }
 
 bool fits(std::span<const std::int64_t> shape, const Shape& expected) {
-  return std::equal(shape.begin(), shape.end(), expected.begin(), expected.end(),
-                    [](std::int64_t got, std::int64_t want) { return got > 0 && (want < 0 || got == want); });
+  return std::equal(
+      shape.begin(), shape.end(), expected.begin(), expected.end(),
+      [](std::int64_t got, std::int64_t want) { return got > 0 && (want < 0 || got == want); });
 }
 
 /// One admission, so that its steps need not hand everything to each other.
@@ -59,8 +60,8 @@ class Admission {
 
   Result<Admitted> run() {
     if (request_.samples < 1 || request_.samples > limits_.max_samples) {
-      return invalid("samples is " + std::to_string(request_.samples) + "; this cluster takes 1 to " +
-                         std::to_string(limits_.max_samples),
+      return invalid("samples is " + std::to_string(request_.samples) +
+                         "; this cluster takes 1 to " + std::to_string(limits_.max_samples),
                      "/samples");
     }
     PA_TRY(refuse_what_is_missing_here());
@@ -87,15 +88,20 @@ class Admission {
     if (!request_.loras.empty()) return refuse("LoRAs; leave 'loras' out", "/loras");
     if (request_.inpaint) return refuse("inpainting; leave 'inpaint' out", "/inpaint");
     if (request_.preview.every > 0) return refuse("previews; leave 'preview' out", "/preview");
-    if (request_.guidance.rescale != 0) return refuse("guidance rescale; use 0", "/guidance/rescale");
-    if (request_.positive.size() > 1) return refuse("more than one condition a polarity", "/positive/1");
-    if (request_.negative.size() > 1) return refuse("more than one condition a polarity", "/negative/1");
-    for (const auto& [list, name] : {std::pair{&request_.positive, "/positive/0"}, {&request_.negative, "/negative/0"}}) {
+    if (request_.guidance.rescale != 0)
+      return refuse("guidance rescale; use 0", "/guidance/rescale");
+    if (request_.positive.size() > 1)
+      return refuse("more than one condition a polarity", "/positive/1");
+    if (request_.negative.size() > 1)
+      return refuse("more than one condition a polarity", "/negative/1");
+    for (const auto& [list, name] :
+         {std::pair{&request_.positive, "/positive/0"}, {&request_.negative, "/negative/0"}}) {
       for (const Condition& condition : *list) {
         const std::string field = name;
         if (!condition.mask.empty()) return refuse("condition masks", (field + "/mask").c_str());
         if (!condition.area.empty()) return refuse("condition areas", (field + "/area").c_str());
-        if (condition.strength != 1) return refuse("condition strengths but 1", (field + "/strength").c_str());
+        if (condition.strength != 1)
+          return refuse("condition strengths but 1", (field + "/strength").c_str());
         if (condition.start != 0 || condition.end != 1) {
           return refuse("condition time ranges; use start 0 and end 1", (field + "/start").c_str());
         }
@@ -108,25 +114,27 @@ class Admission {
     std::set<std::string> seen;
     for (const TensorEntry& entry : tensors_) {
       PA_ASSIGN(const std::uint64_t bytes, byte_size(entry.spec));
-      if (bytes == 0) return invalid("tensor '" + entry.spec.name + "' is empty", "/tensors/" + entry.spec.name);
+      if (bytes == 0)
+        return invalid("tensor '" + entry.spec.name + "' is empty", "/tensors/" + entry.spec.name);
       if (!seen.insert(entry.spec.name).second) {
-        return invalid("tensor '" + entry.spec.name + "' is there twice", "/tensors/" + entry.spec.name);
+        return invalid("tensor '" + entry.spec.name + "' is there twice",
+                       "/tensors/" + entry.spec.name);
       }
     }
     return {};
   }
 
   static Error wrong_shape(const TensorSpec& spec, const std::string& expected) {
-    return invalid("tensor '" + spec.name + "' is " + std::string(name_of(spec.dtype)) + " " + to_string(spec.shape) +
-                       "; expected " + expected,
+    return invalid("tensor '" + spec.name + "' is " + std::string(name_of(spec.dtype)) + " " +
+                       to_string(spec.shape) + "; expected " + expected,
                    "/tensors/" + spec.name);
   }
 
   Status check_sample() {
     PA_ASSIGN(const Shape latent, latent_shape());
     if (!model_.latent.empty() && !fits(latent, model_.latent)) {
-      return invalid("latent_shape is " + to_string(latent) + "; model '" + model_.name + "' takes " +
-                         in_words(model_.latent),
+      return invalid("latent_shape is " + to_string(latent) + "; model '" + model_.name +
+                         "' takes " + in_words(model_.latent),
                      "/latent_shape");
     }
     for (const char* name : {"latent", "noise"}) {
@@ -146,8 +154,8 @@ class Admission {
       return invalid("noise is 'given', but there is no tensor 'noise'", "/noise");
     }
     if (!request_.batch_index.empty() && std::ssize(request_.batch_index) != request_.samples) {
-      return invalid("batch_index has " + std::to_string(request_.batch_index.size()) + " entries; expected one a sample, " +
-                         std::to_string(request_.samples),
+      return invalid("batch_index has " + std::to_string(request_.batch_index.size()) +
+                         " entries; expected one a sample, " + std::to_string(request_.samples),
                      "/batch_index");
     }
     PA_ASSIGN(const Program program, program_of(request_, model_.sampling));
@@ -161,21 +169,24 @@ class Admission {
     if (!request_.latent_shape.empty()) return request_.latent_shape;
     for (const char* name : {"latent", "noise"}) {
       const TensorSpec* spec = find(name);
-      if (spec != nullptr && spec->shape.size() >= 2) return Shape(spec->shape.begin() + 1, spec->shape.end());
+      if (spec != nullptr && spec->shape.size() >= 2)
+        return Shape(spec->shape.begin() + 1, spec->shape.end());
     }
     const auto fixed = [](std::int64_t size) { return size > 0; };
-    if (request_.size.empty() && !model_.latent.empty() && std::all_of(model_.latent.begin(), model_.latent.end(), fixed)) {
+    if (request_.size.empty() && !model_.latent.empty() &&
+        std::all_of(model_.latent.begin(), model_.latent.end(), fixed)) {
       return model_.latent;
     }
     if (!request_.size.empty() && model_.latent.size() == 3 && model_.latent[0] > 0) {
       const std::int64_t scale = model_.pixel_max > model_.pixel_min ? 1 : 8;
       if (request_.size[0] % scale != 0 || request_.size[1] % scale != 0) {
-        return invalid("size must be in multiples of " + std::to_string(scale) + " pixels", "/size");
+        return invalid("size must be in multiples of " + std::to_string(scale) + " pixels",
+                       "/size");
       }
       return Shape{model_.latent[0], request_.size[1] / scale, request_.size[0] / scale};
     }
-    return invalid("the latent's shape is not known: give latent_shape [C, H, W]; model '" + model_.name + "' takes " +
-                       in_words(model_.latent),
+    return invalid("the latent's shape is not known: give latent_shape [C, H, W]; model '" +
+                       model_.name + "' takes " + in_words(model_.latent),
                    "/latent_shape");
   }
 
@@ -187,11 +198,13 @@ class Admission {
       return wrong_shape(*x, "F32 [" + std::to_string(request_.samples) + ", ...] (samples rows)");
     }
     if (!model_.latent.empty() && !fits(std::span(x->shape).subspan(1), model_.latent)) {
-      return wrong_shape(*x, "F32 rows of " + in_words(model_.latent) + " for model '" + model_.name + "'");
+      return wrong_shape(
+          *x, "F32 rows of " + in_words(model_.latent) + " for model '" + model_.name + "'");
     }
     known_.insert("x");
     if (const TensorSpec* timestep = find("timestep"); timestep != nullptr) {
-      if (timestep->dtype != DType::kF32 || (timestep->shape != Shape{request_.samples} && timestep->shape != Shape{1})) {
+      if (timestep->dtype != DType::kF32 ||
+          (timestep->shape != Shape{request_.samples} && timestep->shape != Shape{1})) {
         return wrong_shape(*timestep, "F32 [" + std::to_string(request_.samples) + "] or [1]");
       }
       known_.insert("timestep");
@@ -205,9 +218,12 @@ class Admission {
   /// Conditions a polarity of the request refers to; op forward has always "cond.0".
   std::vector<std::pair<std::string, std::string>> referred() const {
     std::vector<std::pair<std::string, std::string>> prefixes;
-    for (const Condition& condition : request_.positive) prefixes.emplace_back(condition.tensors, "/positive/0/tensors");
-    for (const Condition& condition : request_.negative) prefixes.emplace_back(condition.tensors, "/negative/0/tensors");
-    if (request_.op == Operation::kForward && request_.positive.empty()) prefixes.emplace_back("cond.0", "/positive");
+    for (const Condition& condition : request_.positive)
+      prefixes.emplace_back(condition.tensors, "/positive/0/tensors");
+    for (const Condition& condition : request_.negative)
+      prefixes.emplace_back(condition.tensors, "/negative/0/tensors");
+    if (request_.op == Operation::kForward && request_.positive.empty())
+      prefixes.emplace_back("cond.0", "/positive");
     return prefixes;
   }
 
@@ -218,22 +234,26 @@ class Admission {
       const TensorSpec& spec = entry.spec;
       if (known_.contains(spec.name)) continue;
       const std::optional<ConditionName> name = parse_condition_name(spec.name);
-      const bool used = name && std::any_of(prefixes.begin(), prefixes.end(),
-                                            [&](const auto& prefix) { return prefix.first == name->prefix; });
+      const bool used =
+          name && std::any_of(prefixes.begin(), prefixes.end(),
+                              [&](const auto& prefix) { return prefix.first == name->prefix; });
       if (!used) {
-        return invalid("nothing in the request uses tensor '" + spec.name + "'", "/tensors/" + spec.name);
+        return invalid("nothing in the request uses tensor '" + spec.name + "'",
+                       "/tensors/" + spec.name);
       }
       PA_TRY(check_condition_tensor(spec, *name));
     }
     const bool needed = std::any_of(model_.inputs.begin(), model_.inputs.end(),
                                     [](const InputSpec& input) { return input.required; });
-    if (request_.labels.empty() && needed && request_.positive.empty() && request_.op == Operation::kSample) {
+    if (request_.labels.empty() && needed && request_.positive.empty() &&
+        request_.op == Operation::kSample) {
       return invalid("model '" + model_.name + "' needs conditioning: give 'positive'" +
                          (model_.labels.empty() ? "" : " or 'labels'"),
                      "/positive");
     }
     for (const auto& [prefix, field] : prefixes) PA_TRY(check_complete(prefix, field));
-    if (request_.guidance.cfg != 1 && request_.op == Operation::kSample && request_.negative.empty() && needed) {
+    if (request_.guidance.cfg != 1 && request_.op == Operation::kSample &&
+        request_.negative.empty() && needed) {
       return invalid("cfg is not 1, so 'negative' is needed", "/negative");
     }
     return {};
@@ -245,38 +265,46 @@ class Admission {
       return invalid("give either 'labels' or 'positive', not both", "/labels");
     }
     if (std::ssize(request_.labels) != request_.samples) {
-      return invalid("labels has " + std::to_string(request_.labels.size()) + " entries; expected one a sample, " +
-                         std::to_string(request_.samples),
+      return invalid("labels has " + std::to_string(request_.labels.size()) +
+                         " entries; expected one a sample, " + std::to_string(request_.samples),
                      "/labels");
     }
     for (std::size_t i = 0; i < request_.labels.size(); ++i) {
       const std::string& label = request_.labels[i];
-      if (std::find(model_.labels.begin(), model_.labels.end(), label) != model_.labels.end()) continue;
+      if (std::find(model_.labels.begin(), model_.labels.end(), label) != model_.labels.end())
+        continue;
       const std::string field = "/labels/" + std::to_string(i);
       if (model_.labels.empty()) return invalid("model '" + model_.name + "' has no labels", field);
-      return invalid("model '" + model_.name + "' has no label '" + label + "'" + suggestion(label, model_.labels),
+      return invalid("model '" + model_.name + "' has no label '" + label + "'" +
+                         suggestion(label, model_.labels),
                      field);
     }
     return {};
   }
 
   Status check_condition_tensor(const TensorSpec& spec, const ConditionName& name) const {
-    const auto input = std::find_if(model_.inputs.begin(), model_.inputs.end(),
-                                    [&](const InputSpec& candidate) { return candidate.name == name.input; });
+    const auto input =
+        std::find_if(model_.inputs.begin(), model_.inputs.end(),
+                     [&](const InputSpec& candidate) { return candidate.name == name.input; });
     if (input == model_.inputs.end()) {
       std::vector<std::string> names;
       for (const InputSpec& candidate : model_.inputs) names.push_back(candidate.name);
-      return invalid("model '" + model_.name + "' has no input '" + name.input + "'" + suggestion(name.input, names),
+      return invalid("model '" + model_.name + "' has no input '" + name.input + "'" +
+                         suggestion(name.input, names),
                      "/tensors/" + spec.name);
     }
-    const std::string expected = "F32 rows of " + in_words(input->shape) + ", 1 or " + std::to_string(request_.samples);
-    const bool rows_fit = !spec.shape.empty() && (spec.shape[0] == 1 || (name.only < 0 && spec.shape[0] == request_.samples));
-    if (spec.dtype != input->dtype || !rows_fit || !fits(std::span(spec.shape).subspan(1), input->shape)) {
+    const std::string expected =
+        "F32 rows of " + in_words(input->shape) + ", 1 or " + std::to_string(request_.samples);
+    const bool rows_fit =
+        !spec.shape.empty() &&
+        (spec.shape[0] == 1 || (name.only < 0 && spec.shape[0] == request_.samples));
+    if (spec.dtype != input->dtype || !rows_fit ||
+        !fits(std::span(spec.shape).subspan(1), input->shape)) {
       return wrong_shape(spec, expected);
     }
     if (name.only >= request_.samples) {
-      return invalid("tensor '" + spec.name + "' is for sample " + std::to_string(name.only) + ", but there are " +
-                         std::to_string(request_.samples),
+      return invalid("tensor '" + spec.name + "' is for sample " + std::to_string(name.only) +
+                         ", but there are " + std::to_string(request_.samples),
                      "/tensors/" + spec.name);
     }
     return {};
@@ -289,8 +317,9 @@ class Admission {
       if (!input.required || find(name) != nullptr) continue;
       for (std::int64_t i = 0; i < request_.samples; ++i) {
         if (find(name + "." + std::to_string(i)) == nullptr) {
-          return invalid("model '" + model_.name + "' needs the tensor '" + name + "', " + std::string(name_of(input.dtype)) +
-                             " rows of " + in_words(input.shape),
+          return invalid("model '" + model_.name + "' needs the tensor '" + name + "', " +
+                             std::string(name_of(input.dtype)) + " rows of " +
+                             in_words(input.shape),
                          field);
         }
       }
@@ -315,14 +344,16 @@ class Admission {
         input.only = name->only;
         input.row_bytes = bytes;
       } else {
-        input.rows = specs[i].shape[0] == request_.samples && request_.samples > 1 ? RowsOf::kSample : RowsOf::kAll;
+        input.rows = specs[i].shape[0] == request_.samples && request_.samples > 1 ? RowsOf::kSample
+                                                                                   : RowsOf::kAll;
         input.row_bytes = bytes / static_cast<std::uint64_t>(specs[i].shape[0]);
       }
       admitted_.inputs.push_back(std::move(input));
     }
     PA_ASSIGN(const std::uint64_t result_bytes, byte_size(admitted_.result));
     admitted_.result_row_bytes = result_bytes / static_cast<std::uint64_t>(request_.samples);
-    if (result_bytes > limits_.max_request_bytes || layout.total > limits_.max_request_bytes - result_bytes) {
+    if (result_bytes > limits_.max_request_bytes ||
+        layout.total > limits_.max_request_bytes - result_bytes) {
       return invalid("the request is " + std::to_string(layout.total) + " bytes of input and " +
                          std::to_string(result_bytes) + " of result; this cluster takes " +
                          std::to_string(limits_.max_request_bytes) + " in all",
@@ -341,8 +372,8 @@ class Admission {
 
 }  // namespace
 
-Result<Admitted> admit(const Request& request, const std::vector<TensorEntry>& tensors, const ModelInfo& model,
-                       const AdmissionLimits& limits) {
+Result<Admitted> admit(const Request& request, const std::vector<TensorEntry>& tensors,
+                       const ModelInfo& model, const AdmissionLimits& limits) {
   return Admission(request, tensors, model, limits).run();
 }
 

@@ -37,9 +37,9 @@ struct AdmittedInput {
 /// A request that is known to be runnable, with everything that follows from it before any byte has come.
 struct Admitted {
   std::vector<AdmittedInput> inputs;
-  std::uint64_t input_bytes = 0;    ///< Sum over the tensors: length of the input stream.
-  std::uint64_t layout_bytes = 0;   ///< Length of the concatenation, gaps included.
-  TensorSpec result;                ///< "samples" or "output", [N, ...] F32.
+  std::uint64_t input_bytes = 0;   ///< Sum over the tensors: length of the input stream.
+  std::uint64_t layout_bytes = 0;  ///< Length of the concatenation, gaps included.
+  TensorSpec result;               ///< "samples" or "output", [N, ...] F32.
   std::uint64_t result_row_bytes = 0;
   std::int64_t steps_per_sample = 1;  ///< Sampler steps, for progress; 1 for forward.
 };
@@ -47,7 +47,8 @@ struct Admitted {
 /// Checks a request against limits, its model's input contract and the tensors announced with it.
 ///
 /// Pure. Errors: kInvalid with the JSON pointer of the field (or "/tensors/NAME"), saying what was expected.
-[[nodiscard]] Result<Admitted> admit(const Request& request, const std::vector<TensorEntry>& tensors,
+[[nodiscard]] Result<Admitted> admit(const Request& request,
+                                     const std::vector<TensorEntry>& tensors,
                                      const ModelInfo& model, const AdmissionLimits& limits);
 
 }  // namespace pa

@@ -37,7 +37,8 @@ std::optional<TimePoint> Coordinator::next_deadline() const {
   if (!timers_.empty()) consider(timers_.begin()->first);
   for (const auto& [id, worker] : workers_.all()) {
     const bool quiet = worker.state == WorkerState::kSuspect;
-    consider(worker.last_heard + (quiet ? options_.liveness.lost_after : options_.liveness.suspect_after));
+    consider(worker.last_heard +
+             (quiet ? options_.liveness.lost_after : options_.liveness.suspect_after));
   }
   if (!exiting_) consider(shutdown_at_);
   return next;
@@ -60,8 +61,10 @@ void Coordinator::check_liveness() {
     const Duration silence = now_ - worker.last_heard;
     if (silence >= options_.liveness.lost_after) {
       lost.push_back(id);
-    } else if (silence >= options_.liveness.suspect_after && worker.state != WorkerState::kSuspect) {
-      set_state(worker, WorkerState::kSuspect, "silent for " + std::to_string(to_seconds(silence)) + " s");
+    } else if (silence >= options_.liveness.suspect_after &&
+               worker.state != WorkerState::kSuspect) {
+      set_state(worker, WorkerState::kSuspect,
+                "silent for " + std::to_string(to_seconds(silence)) + " s");
     }
   }
   for (const WorkerId id : lost) {
@@ -81,8 +84,8 @@ void Coordinator::check_timers() {
     } else {
       const std::string limit = std::to_string(job->request.deadline_seconds);
       end(*job, Error{Code::kDeadline,
-                      "deadline_seconds " + limit + " passed with " + std::to_string(job->done) + " of " +
-                          std::to_string(job->request.samples) + " samples done",
+                      "deadline_seconds " + limit + " passed with " + std::to_string(job->done) +
+                          " of " + std::to_string(job->request.samples) + " samples done",
                       "/deadline_seconds"});
     }
   }
@@ -99,12 +102,14 @@ void Coordinator::check_shutdown() {
     for (const auto& [id, job] : jobs_) {
       if (job.active()) active.push_back(id);
     }
-    for (const RequestId& id : active) end(*find(id), unavailable("the coordinator is shutting down"));
+    for (const RequestId& id : active)
+      end(*find(id), unavailable("the coordinator is shutting down"));
     exiting_ = true;
   } else {
     // A finished request whose client is connected is about to be acknowledged; others would be lost anyway.
-    exiting_ = std::none_of(jobs_.begin(), jobs_.end(),
-                            [](const auto& entry) { return entry.second.active() || entry.second.client; });
+    exiting_ = std::none_of(jobs_.begin(), jobs_.end(), [](const auto& entry) {
+      return entry.second.active() || entry.second.client;
+    });
   }
   if (exiting_) emit(action::Exit{});
 }
@@ -112,7 +117,8 @@ void Coordinator::check_shutdown() {
 void Coordinator::on(const StreamArrived& event) {
   switch (event.stream.kind) {
     case StreamKind::kRequestInput:
-      if (Job* job = find(event.stream.request); job != nullptr && event.whole) inputs_complete(*job);
+      if (Job* job = find(event.stream.request); job != nullptr && event.whole)
+        inputs_complete(*job);
       return;
     case StreamKind::kShardResult:
       if (Shard* shard = find(event.stream.shard)) {
@@ -173,7 +179,8 @@ void Coordinator::check_invariants() const {
       PA_CHECK(waiting == 0 && assigned == 0 && job.shards.empty());
     }
     bytes += job.admitted.result_row_bytes * static_cast<std::uint64_t>(job.request.samples);
-    PA_CHECK(job.result_appended == job.admitted.result_row_bytes * static_cast<std::uint64_t>(job.done));
+    PA_CHECK(job.result_appended ==
+             job.admitted.result_row_bytes * static_cast<std::uint64_t>(job.done));
   }
   PA_CHECK(shards_of_jobs.size() == shards_.size());
   PA_CHECK(bytes == buffered_bytes_);

@@ -19,17 +19,19 @@ namespace pa {
 struct CoordinatorOptions {
   std::uint64_t epoch = 1;  ///< Another at every start of the process.
   AdmissionLimits admission;
-  std::int64_t max_requests = 1024;              ///< Known at a time, finished ones included.
-  std::uint64_t max_total_bytes = 32ull << 30;   ///< Buffers of all requests together.
-  std::uint64_t window_bytes = 8u << 20;         ///< Results under way from one worker, per shard.
+  std::int64_t max_requests = 1024;             ///< Known at a time, finished ones included.
+  std::uint64_t max_total_bytes = 32ull << 30;  ///< Buffers of all requests together.
+  std::uint64_t window_bytes = 8u << 20;        ///< Results under way from one worker, per shard.
   LivenessOptions liveness;
   Duration progress_interval = std::chrono::milliseconds{100};
-  Duration retention = std::chrono::minutes{10};  ///< Of a finished request that nobody acknowledges.
-  std::uint64_t retention_bytes = 4ull << 30;     ///< Of all such whose clients are gone; the oldest go first.
-  std::int64_t max_attempts = 5;                  ///< Of one sample, before it fails.
-  std::map<std::string, double> weights;          ///< By worker name; override what workers say.
-  std::string journal = "memory";                 ///< For ClusterStatus.
-  std::string version = "0.1.0";                  ///< Likewise.
+  Duration retention =
+      std::chrono::minutes{10};  ///< Of a finished request that nobody acknowledges.
+  std::uint64_t retention_bytes =
+      4ull << 30;                 ///< Of all such whose clients are gone; the oldest go first.
+  std::int64_t max_attempts = 5;  ///< Of one sample, before it fails.
+  std::map<std::string, double> weights;  ///< By worker name; override what workers say.
+  std::string journal = "memory";         ///< For ClusterStatus.
+  std::string version = "0.1.0";          ///< Likewise.
 };
 
 /// Everything the coordinator decides, and nothing it does: no socket, no
@@ -123,8 +125,10 @@ class Coordinator {
   std::map<ShardId, Shard> shards_;
   /// Jobs with waiting samples planned for a worker, in the order they get it.
   std::map<WorkerId, std::map<JobKey, RequestId>> queues_;
-  std::set<std::pair<TimePoint, RequestId>> timers_;  ///< Deadlines of running jobs, retention of finished ones.
-  RecentSet<RequestId> tombstones_{4096};  ///< Acknowledged requests, so that a late Submit does not run one again.
+  std::set<std::pair<TimePoint, RequestId>>
+      timers_;  ///< Deadlines of running jobs, retention of finished ones.
+  RecentSet<RequestId> tombstones_{
+      4096};  ///< Acknowledged requests, so that a late Submit does not run one again.
   std::map<std::string, WorkerTotals> totals_;
   std::map<std::string, WorkerStatus> lost_;  ///< The last of each name, for status; bounded.
   std::set<RequestId> progress_due_;

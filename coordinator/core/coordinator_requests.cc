@@ -10,8 +10,10 @@ namespace {
 
 bool same_content(const Job& job, const Submit& submit) {
   return job.body == submit.body &&
-         std::equal(job.tensors.begin(), job.tensors.end(), submit.tensors.begin(), submit.tensors.end(),
-                    [](const TensorEntry& a, const TensorEntry& b) { return a.spec == b.spec && a.digest == b.digest; });
+         std::equal(job.tensors.begin(), job.tensors.end(), submit.tensors.begin(),
+                    submit.tensors.end(), [](const TensorEntry& a, const TensorEntry& b) {
+                      return a.spec == b.spec && a.digest == b.digest;
+                    });
 }
 
 }  // namespace
@@ -21,12 +23,14 @@ void Coordinator::on(const event::Submitted& event) {
   if (Job* known = find(submit.request)) {
     if (!same_content(*known, submit)) {
       return refuse(event.peer, submit.request,
-                    invalid("request id " + to_string(submit.request) + " is in use for another request; make a new id"));
+                    invalid("request id " + to_string(submit.request) +
+                            " is in use for another request; make a new id"));
     }
     return resubmitted(*known, event.peer, submit);
   }
 
-  if (tombstones_.contains(submit.request)) return;  // a late copy of a Submit that was answered and acknowledged
+  if (tombstones_.contains(submit.request))
+    return;  // a late copy of a Submit that was answered and acknowledged
   Result<Admitted> admitted = check(submit, event.body);
   if (!admitted.ok()) return refuse(event.peer, submit.request, admitted.error());
 
@@ -60,7 +64,8 @@ void Coordinator::on(const event::Submitted& event) {
   emit(action::Allocate{job.input, job.admitted.layout_bytes, job.id});
   emit(action::Allocate{job.result, result_bytes, job.id});
   const bool eager = job.admitted.input_bytes <= kEagerBytes;
-  emit(action::Receive{job.input_stream(), event.peer, job.input, job.admitted.input_bytes, !eager});
+  emit(
+      action::Receive{job.input_stream(), event.peer, job.input, job.admitted.input_bytes, !eager});
   emit(action::Expect{job.input_stream(), job.admitted.input_bytes});
   Job& kept = jobs_.emplace(job.id, std::move(job)).first->second;
   if (kept.admitted.input_bytes == 0) inputs_complete(kept);
@@ -68,8 +73,9 @@ void Coordinator::on(const event::Submitted& event) {
 
 Result<Admitted> Coordinator::check(const Submit& submit, const Result<Request>& body) const {
   if (submit.protocol != kProtocolVersion) {
-    return invalid("the client speaks protocol " + std::to_string(submit.protocol) + ", this coordinator " +
-                   std::to_string(kProtocolVersion) + ": use programs of one version");
+    return invalid("the client speaks protocol " + std::to_string(submit.protocol) +
+                   ", this coordinator " + std::to_string(kProtocolVersion) +
+                   ": use programs of one version");
   }
   if (!body.ok()) return body.error();
   if (shutdown_at_) return unavailable("the coordinator is shutting down");
@@ -79,27 +85,33 @@ Result<Admitted> Coordinator::check(const Submit& submit, const Result<Request>&
     const std::set<std::string> known = workers_.model_names();
     if (known.empty()) return unavailable("no worker is live");
     const std::vector<std::string> names(known.begin(), known.end());
-    return Error{Code::kUnavailable,
-                 "no live worker has a model '" + body->model + "'" + suggestion(body->model, names),
-                 "/model"};
+    return Error{
+        Code::kUnavailable,
+        "no live worker has a model '" + body->model + "'" + suggestion(body->model, names),
+        "/model"};
   }
   Result<Admitted> admitted = admit(*body, submit.tensors, *model, options_.admission);
   if (!admitted.ok() || submit.plan_only) return admitted;
 
-  const std::uint64_t bytes = admitted->layout_bytes + admitted->result_row_bytes * static_cast<std::uint64_t>(body->samples);
+  const std::uint64_t bytes =
+      admitted->layout_bytes +
+      admitted->result_row_bytes * static_cast<std::uint64_t>(body->samples);
   if (std::ssize(jobs_) >= options_.max_requests) {
-    return overloaded("the coordinator holds " + std::to_string(jobs_.size()) + " requests, its limit");
+    return overloaded("the coordinator holds " + std::to_string(jobs_.size()) +
+                      " requests, its limit");
   }
   if (bytes > options_.max_total_bytes || buffered_bytes_ > options_.max_total_bytes - bytes) {
-    return overloaded("the request needs " + std::to_string(bytes) + " bytes; " + std::to_string(buffered_bytes_) +
-                      " of the coordinator's " + std::to_string(options_.max_total_bytes) + " are in use");
+    return overloaded("the request needs " + std::to_string(bytes) + " bytes; " +
+                      std::to_string(buffered_bytes_) + " of the coordinator's " +
+                      std::to_string(options_.max_total_bytes) + " are in use");
   }
   return admitted;
 }
 
 void Coordinator::refuse(PeerId peer, const RequestId& request, const Error& error) {
   Refused refused{request, error, 0};
-  if (error.code == Code::kOverloaded || error.code == Code::kUnavailable) refused.retry_after_seconds = 1;
+  if (error.code == Code::kOverloaded || error.code == Code::kUnavailable)
+    refused.retry_after_seconds = 1;
   tell(note::RequestRefused{request, error});
   send(peer, std::move(refused));
 }
@@ -123,7 +135,8 @@ void Coordinator::resubmitted(Job& job, PeerId peer, const Submit& submit) {
       send_accepted(job);
       if (moved) {
         const std::uint64_t from = submit.result_run == job.run ? submit.result_from : 0;
-        emit(action::StartSending{job.result_stream(), peer, job.client_window, std::min(from, job.result_appended)});
+        emit(action::StartSending{job.result_stream(), peer, job.client_window,
+                                  std::min(from, job.result_appended)});
       }
       if (job.state == JobState::kDone) {
         send(peer, job.outcome);
@@ -169,7 +182,8 @@ void Coordinator::on(const event::NoMemory& event) {
   Job* job = find(event.request);
   if (job == nullptr || !job->active()) return;
   if (job->client) {
-    refuse(*job->client, job->id, overloaded("the coordinator has no memory for the request's tensors"));
+    refuse(*job->client, job->id,
+           overloaded("the coordinator has no memory for the request's tensors"));
   }
   job->client.reset();  // it has its answer
   end(*job, overloaded("no memory"));
@@ -195,7 +209,8 @@ void Coordinator::on(const event::FromClient& event) {
 
 void Coordinator::cancel(PeerId peer, const RequestId& request) {
   Job* job = find(request);
-  if (job == nullptr) return refuse(peer, request, invalid("there is no request " + to_string(request)));
+  if (job == nullptr)
+    return refuse(peer, request, invalid("there is no request " + to_string(request)));
   const bool by_another = job->client != peer;
   const Error cancelled{Code::kCancelled, "cancelled by a client", {}};
   if (job->active()) end(*job, cancelled);
@@ -231,14 +246,16 @@ void Coordinator::end(Job& job, const std::optional<Error>& error) {
   done.queue_seconds = to_seconds(job.started_at.value_or(now_) - job.admitted_at);
   for (std::size_t i = 0; i < job.samples.size(); ++i) {
     const SampleState state = job.samples[i].state;
-    if (state == SampleState::kDone || state == SampleState::kFailed) done.samples.push_back(job.reports[i]);
+    if (state == SampleState::kDone || state == SampleState::kFailed)
+      done.samples.push_back(job.reports[i]);
   }
   progress_due_.erase(job.id);
   if (was_accepted && job.client && !error) send_progress(job);
   if (job.client) send(*job.client, done);
   timers_.emplace(now_ + options_.retention, job.id);
-  tell(note::RequestFinished{job.id, error ? std::string(name_of(error->code)) : "ok", error ? error->message : "",
-                             job.request.samples, done.seconds, done.queue_seconds});
+  tell(note::RequestFinished{job.id, error ? std::string(name_of(error->code)) : "ok",
+                             error ? error->message : "", job.request.samples, done.seconds,
+                             done.queue_seconds});
   if (job.client) return;
   if (job.request.op == Operation::kForward) return erase(job.id);
   limit_retained();
@@ -288,7 +305,8 @@ void Coordinator::send_progress(Job& job) {
   }
   for (const auto& [name, totals] : devices) {
     progress.steps += totals.steps;
-    progress.devices.push_back({name, totals.device, totals.assigned, totals.done, totals.steps, totals.seconds});
+    progress.devices.push_back(
+        {name, totals.device, totals.assigned, totals.done, totals.steps, totals.seconds});
   }
   send(*job.client, std::move(progress));
 }

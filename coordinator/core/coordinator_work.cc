@@ -8,7 +8,8 @@ namespace pa {
 namespace {
 
 /// The pieces of `input` that belong to `samples` (ascending), placed one after the other from `at` on.
-void append_rows(const AdmittedInput& input, BufferId buffer, const std::vector<std::int64_t>& samples, std::uint64_t at,
+void append_rows(const AdmittedInput& input, BufferId buffer,
+                 const std::vector<std::int64_t>& samples, std::uint64_t at,
                  std::vector<Piece>& pieces) {
   if (input.rows != RowsOf::kSample) {
     pieces.push_back({buffer, input.offset, input.row_bytes, at});
@@ -18,7 +19,9 @@ void append_rows(const AdmittedInput& input, BufferId buffer, const std::vector<
     std::size_t end = i + 1;
     while (end < samples.size() && samples[end] == samples[end - 1] + 1) ++end;
     const std::uint64_t bytes = (end - i) * input.row_bytes;
-    pieces.push_back({buffer, input.offset + static_cast<std::uint64_t>(samples[i]) * input.row_bytes, bytes, at});
+    pieces.push_back({buffer,
+                      input.offset + static_cast<std::uint64_t>(samples[i]) * input.row_bytes,
+                      bytes, at});
     at += bytes;
     i = end;
   }
@@ -42,7 +45,9 @@ ShardInput cut(const Job& job, const std::vector<std::int64_t>& samples) {
   ShardInput cut;
   std::vector<const AdmittedInput*> used;
   for (const AdmittedInput& input : job.admitted.inputs) {
-    if (input.rows == RowsOf::kOne && !std::binary_search(samples.begin(), samples.end(), input.only)) continue;
+    if (input.rows == RowsOf::kOne &&
+        !std::binary_search(samples.begin(), samples.end(), input.only))
+      continue;
     TensorSpec spec = input.spec;
     if (input.rows == RowsOf::kSample) spec.shape[0] = std::ssize(samples);
     cut.tensors.push_back(std::move(spec));
@@ -80,7 +85,8 @@ std::vector<PlanShare> Coordinator::explain(const Plan& plan) const {
   std::vector<PlanShare> shares;
   for (const PlannedShare& share : plan.shares) {
     const Worker& worker = workers_.all().at(share.worker);
-    shares.push_back({worker.hello.name, worker.hello.device, worker.weight, share.samples, share.reason});
+    shares.push_back(
+        {worker.hello.name, worker.hello.device, worker.weight, share.samples, share.reason});
   }
   return shares;
 }
@@ -96,7 +102,8 @@ void Coordinator::unqueue(Job& job) {
 
 void Coordinator::place(Job& job) {
   std::vector<std::int64_t> waiting(job.unplaced.begin(), job.unplaced.end());
-  for (const auto& [worker, samples] : job.planned) waiting.insert(waiting.end(), samples.begin(), samples.end());
+  for (const auto& [worker, samples] : job.planned)
+    waiting.insert(waiting.end(), samples.begin(), samples.end());
   if (waiting.empty()) return;
   std::sort(waiting.begin(), waiting.end());
   unqueue(job);
@@ -105,8 +112,9 @@ void Coordinator::place(Job& job) {
   const Plan plan = plan_by_weight(std::ssize(waiting), candidates(job.request.model));
   if (!plan.placed) {
     job.unplaced.assign(waiting.begin(), waiting.end());
-    job.waiting_for = workers_.all().empty() ? "no worker is connected"
-                                             : "no live worker with a weight has model '" + job.request.model + "'";
+    job.waiting_for = workers_.all().empty()
+                          ? "no worker is connected"
+                          : "no live worker with a weight has model '" + job.request.model + "'";
     progress_due_.insert(job.id);
     if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
     return;
@@ -135,7 +143,8 @@ void Coordinator::dispatch() {
     Worker* worker = workers_.find(id);
     if (worker == nullptr || worker->state != WorkerState::kLive) continue;
     while (queues_.contains(id)) {
-      const std::int64_t room = std::max<std::int64_t>(worker->hello.credit_samples, 1) - worker->assigned;
+      const std::int64_t room =
+          std::max<std::int64_t>(worker->hello.credit_samples, 1) - worker->assigned;
       if (room <= 0) break;
       Job& job = jobs_.at(queues_.at(id).begin()->second);
       std::deque<std::int64_t>& planned = job.planned.at(id);
@@ -174,7 +183,9 @@ void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> sam
   if (!job.started_at) job.started_at = now_;
 
   ShardInput input = cut(job, samples);
-  Assign message{shard.id, job.id, job.body, samples, std::move(input.tensors), job.admitted.result, shard.attempt};
+  Assign message{
+      shard.id,     job.id, job.body, samples, std::move(input.tensors), job.admitted.result,
+      shard.attempt};
   message.result.shape[0] = count;
   std::uint64_t input_bytes = 0;
   for (const Piece& piece : input.pieces) input_bytes += piece.bytes;
@@ -201,23 +212,28 @@ void Coordinator::compare_holdings(Worker& worker, const std::vector<ShardId>& h
   const TimePoint settled = now_ - options_.liveness.suspect_after;
   for (const ShardId id : std::set<ShardId>(worker.shards)) {
     const bool is_held = std::find(held.begin(), held.end(), id) != held.end();
-    if (!is_held && find(id) != nullptr && find(id)->assigned_at <= settled) lose_shard(id, "does not hold it");
+    if (!is_held && find(id) != nullptr && find(id)->assigned_at <= settled)
+      lose_shard(id, "does not hold it");
   }
 }
 
 void Coordinator::on_samples_done(Worker& worker, const SamplesDone& message) {
   Shard* shard = find(message.shard);
-  if (shard == nullptr || shard->worker != worker.id) return send(worker.control, Revoke{message.shard});
-  const bool seen = std::none_of(message.samples.begin(), message.samples.end(), [&](const SampleReport& report) {
-    return shard->open.contains(report.sample) && !is_pending(*shard, report.sample);
-  });
+  if (shard == nullptr || shard->worker != worker.id)
+    return send(worker.control, Revoke{message.shard});
+  const bool seen =
+      std::none_of(message.samples.begin(), message.samples.end(), [&](const SampleReport& report) {
+        return shard->open.contains(report.sample) && !is_pending(*shard, report.sample);
+      });
   if (seen && message.stream_upto <= shard->announced) return;  // sent again
   std::uint64_t rows = 0;
   std::set<std::int64_t> told;
   for (const SampleReport& report : message.samples) {
     rows += report.failed ? 0 : 1;
-    if (!shard->open.contains(report.sample) || is_pending(*shard, report.sample) || !told.insert(report.sample).second) {
-      return lose_shard(shard->id, "protocol: it reported sample " + std::to_string(report.sample) + " out of turn");
+    if (!shard->open.contains(report.sample) || is_pending(*shard, report.sample) ||
+        !told.insert(report.sample).second) {
+      return lose_shard(shard->id, "protocol: it reported sample " + std::to_string(report.sample) +
+                                       " out of turn");
     }
   }
   const std::uint64_t row_bytes = jobs_.at(shard->request).admitted.result_row_bytes;
@@ -262,7 +278,8 @@ void Coordinator::finish_samples(Shard& shard, const SamplesDone& message) {
       ++job.failed;
       if (!fatal) {
         fatal = told.error;
-        fatal->message = "sample " + std::to_string(told.sample) + " on " + worker.hello.name + ": " + told.error.message;
+        fatal->message = "sample " + std::to_string(told.sample) + " on " + worker.hello.name +
+                         ": " + told.error.message;
       }
       continue;
     }

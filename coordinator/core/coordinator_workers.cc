@@ -13,7 +13,8 @@ constexpr std::size_t kLostWorkersRemembered = 64;
 
 void Coordinator::on(const event::FromWorker& event) {
   if (const auto* hello = std::get_if<Hello>(&event.message)) return on_hello(event.peer, *hello);
-  if (const auto* attach = std::get_if<Attach>(&event.message)) return on_attach(event.peer, *attach);
+  if (const auto* attach = std::get_if<Attach>(&event.message))
+    return on_attach(event.peer, *attach);
 
   Worker* worker = workers_.of_peer(event.peer);
   if (worker == nullptr) return send(event.peer, Rehello{});
@@ -40,7 +41,8 @@ void Coordinator::on(const event::FromWorker& event) {
   } else if (std::holds_alternative<Bye>(event.message)) {
     lose_worker(worker->id, "left");
   } else {
-    tell(note::ProtocolError{event.peer, "worker " + worker->hello.name + " sent " + std::string(name_of(event.message))});
+    tell(note::ProtocolError{event.peer, "worker " + worker->hello.name + " sent " +
+                                             std::string(name_of(event.message))});
   }
 }
 
@@ -50,31 +52,37 @@ void Coordinator::on_hello(PeerId peer, const Hello& hello) {
     send(peer, Rejected{std::move(error)});
   };
   if (hello.protocol != kProtocolVersion) {
-    return reject(invalid("worker " + hello.name + " speaks protocol " + std::to_string(hello.protocol) +
-                          ", this coordinator " + std::to_string(kProtocolVersion) + ": use programs of one version"));
+    return reject(invalid("worker " + hello.name + " speaks protocol " +
+                          std::to_string(hello.protocol) + ", this coordinator " +
+                          std::to_string(kProtocolVersion) + ": use programs of one version"));
   }
   if (hello.name.empty()) return reject(invalid("a worker must have a name"));
   if (!std::isfinite(hello.weight) || hello.weight < 0) {
-    return reject(invalid("worker " + hello.name + " has weight " + std::to_string(hello.weight) + "; expected 0 or more"));
+    return reject(invalid("worker " + hello.name + " has weight " + std::to_string(hello.weight) +
+                          "; expected 0 or more"));
   }
   if (Worker* namesake = workers_.find(hello.name)) {
     if (namesake->control == peer && namesake->hello.boot == hello.boot) {  // its Welcome was lost
       heard(*namesake);
-      return send(peer, Welcome{options_.epoch, namesake->id, options_.liveness.beat_interval, options_.window_bytes});
+      return send(peer, Welcome{options_.epoch, namesake->id, options_.liveness.beat_interval,
+                                options_.window_bytes});
     }
     const bool same_process = namesake->hello.boot == hello.boot;
     if (!same_process && now_ - namesake->last_heard < options_.liveness.suspect_after) {
       return reject(overloaded("a live worker is named " + hello.name + " already"));
     }
-    lose_worker(namesake->id, same_process ? "connected anew" : "was replaced by a new process of its name");
+    lose_worker(namesake->id,
+                same_process ? "connected anew" : "was replaced by a new process of its name");
   }
-  if (Worker* before = workers_.of_peer(peer)) lose_worker(before->id, "said Hello under another name");
+  if (Worker* before = workers_.of_peer(peer))
+    lose_worker(before->id, "said Hello under another name");
 
   Worker& worker = workers_.add(hello, peer, now_);
   worker.weight = weight_of(hello);
   lost_.erase(hello.name);
   totals_[hello.name];
-  send(peer, Welcome{options_.epoch, worker.id, options_.liveness.beat_interval, options_.window_bytes});
+  send(peer,
+       Welcome{options_.epoch, worker.id, options_.liveness.beat_interval, options_.window_bytes});
 }
 
 void Coordinator::on_attach(PeerId peer, const Attach& attach) {
@@ -85,7 +93,8 @@ void Coordinator::on_attach(PeerId peer, const Attach& attach) {
   if (worker->data != peer) {
     if (worker->data) {
       // Whatever was under way on the old connection may be lost with it.
-      for (const ShardId shard : std::set<ShardId>(worker->shards)) lose_shard(shard, "changed its data connection");
+      for (const ShardId shard : std::set<ShardId>(worker->shards))
+        lose_shard(shard, "changed its data connection");
       emit(action::ForgetPeer{*worker->data});
     }
     workers_.attach(*worker, peer);
@@ -94,8 +103,9 @@ void Coordinator::on_attach(PeerId peer, const Attach& attach) {
   if (!joined) return;
   worker->state = worker->draining ? WorkerState::kDraining : WorkerState::kLive;
   membership_changed_ = true;
-  note::WorkerJoined joined_note{worker->hello.name, worker->hello.device, worker->hello.device_name,
-                                 worker->hello.host, worker->weight, {}};
+  note::WorkerJoined joined_note{
+      worker->hello.name, worker->hello.device, worker->hello.device_name,
+      worker->hello.host, worker->weight,       {}};
   for (const ModelInfo& model : worker->hello.models) joined_note.models.push_back(model.name);
   tell(std::move(joined_note));
   tell(note::WorkerState{worker->hello.name, std::string(name_of(worker->state)), "joined"});
@@ -152,7 +162,8 @@ void Coordinator::lose_worker(WorkerId id, const std::string& reason) {
 
 void Coordinator::on(const event::PeerGone& event) {
   emit(action::ForgetPeer{event.peer});
-  if (Worker* worker = workers_.of_peer(event.peer)) return lose_worker(worker->id, "its connection is gone");
+  if (Worker* worker = workers_.of_peer(event.peer))
+    return lose_worker(worker->id, "its connection is gone");
   std::vector<RequestId> given_up;
   for (auto& [id, job] : jobs_) {
     if (job.client != event.peer) continue;

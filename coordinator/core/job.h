@@ -46,8 +46,8 @@ struct DeviceTotals {
   std::string device;
   std::int64_t assigned = 0;
   std::int64_t done = 0;
-  std::int64_t steps = 0;       ///< Of shards that are over.
-  double seconds = 0;           ///< Likewise.
+  std::int64_t steps = 0;  ///< Of shards that are over.
+  double seconds = 0;      ///< Likewise.
 };
 
 /// A request from its admission to its end.
@@ -70,12 +70,13 @@ struct Job {
   std::vector<SampleReport> reports;  ///< [samples]
   std::int64_t done = 0;
   std::int64_t failed = 0;
-  std::map<WorkerId, std::deque<std::int64_t>> planned;  ///< Waiting samples by the worker they are planned for.
-  std::deque<std::int64_t> unplaced;                     ///< Waiting samples that no live worker can take.
-  std::string waiting_for;                               ///< Why there are unplaced ones.
-  std::set<ShardId> shards;                              ///< Those with samples still assigned.
-  std::vector<PlanShare> plan;                           ///< As of admission.
-  std::map<std::string, DeviceTotals> devices;           ///< By worker name.
+  std::map<WorkerId, std::deque<std::int64_t>>
+      planned;                        ///< Waiting samples by the worker they are planned for.
+  std::deque<std::int64_t> unplaced;  ///< Waiting samples that no live worker can take.
+  std::string waiting_for;            ///< Why there are unplaced ones.
+  std::set<ShardId> shards;           ///< Those with samples still assigned.
+  std::vector<PlanShare> plan;        ///< As of admission.
+  std::map<std::string, DeviceTotals> devices;  ///< By worker name.
 
   TimePoint admitted_at;
   std::optional<TimePoint> started_at;  ///< First sample under way.
@@ -85,8 +86,12 @@ struct Job {
   Done outcome;                       ///< Meaningful in kDone.
   bool progress_due = false;
 
-  [[nodiscard]] StreamId input_stream() const { return {StreamKind::kRequestInput, id, ShardId{0}}; }
-  [[nodiscard]] StreamId result_stream() const { return {StreamKind::kRequestResult, id, ShardId{run}}; }
+  [[nodiscard]] StreamId input_stream() const {
+    return {StreamKind::kRequestInput, id, ShardId{0}};
+  }
+  [[nodiscard]] StreamId result_stream() const {
+    return {StreamKind::kRequestResult, id, ShardId{run}};
+  }
   [[nodiscard]] bool active() const { return state != JobState::kDone; }
 };
 

@@ -12,7 +12,7 @@ namespace pa {
 /// A device as the planner sees it.
 struct PlanCandidate {
   WorkerId worker;
-  double weight = 1;    ///< 0 or more; its share of samples in proportion to the others'.
+  double weight = 1;     ///< 0 or more; its share of samples in proportion to the others'.
   std::string excluded;  ///< Why it may get nothing, in words; empty if it may.
 };
 

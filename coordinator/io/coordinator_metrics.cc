@@ -9,7 +9,7 @@ namespace {
 constexpr std::array<std::string_view, 5> kOutcomes{"ok", "error", "cancelled", "deadline",
                                                     "rejected"};
 constexpr std::array<std::string_view, 4> kStates{"live", "suspect", "draining", "lost"};
-constexpr std::array<std::string_view, 4> kReasons{"lost", "timeout", "oom", "error"};
+constexpr std::array<std::string_view, 3> kReasons{"lost", "timeout", "error"};
 constexpr std::array<std::string_view, 2> kDirections{"sent", "received"};
 constexpr std::array<std::string_view, 3> kKinds{"input", "result", "control"};
 

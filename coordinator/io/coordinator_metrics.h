@@ -11,7 +11,7 @@
 namespace pa {
 
 /// Why samples were given to another worker.
-enum class RetryReason : std::uint8_t { kLost, kTimeout, kOutOfMemory, kError };
+enum class RetryReason : std::uint8_t { kLost, kTimeout, kError };
 enum class TransferDirection : std::uint8_t { kSent, kReceived };  ///< By the coordinator.
 enum class TransferKind : std::uint8_t { kInput, kResult, kControl };
 

@@ -10,9 +10,13 @@ constexpr int kMessagesPerTurn = 16;
 
 }  // namespace
 
-CoordinatorNode::CoordinatorNode(CoordinatorOptions options, StreamOptions streams, ServerTransport& transport,
-                                 Journal& journal, NoteSink notes)
-    : core_(std::move(options)), streams_(streams), transport_(transport), journal_(journal), notes_(std::move(notes)) {}
+CoordinatorNode::CoordinatorNode(CoordinatorOptions options, StreamOptions streams,
+                                 ServerTransport& transport, Journal& journal, NoteSink notes)
+    : core_(std::move(options)),
+      streams_(streams),
+      transport_(transport),
+      journal_(journal),
+      notes_(std::move(notes)) {}
 
 bool CoordinatorNode::turn(TimePoint now) {
   now_ = now;
@@ -49,7 +53,8 @@ void CoordinatorNode::take(Incoming&& incoming) {
   } else if (const auto* want = std::get_if<Want>(&incoming.message)) {
     streams_.on(incoming.peer, *want, now_);
   } else if (incoming.channel != Channel::kClient) {
-    feed(event::FromWorker{incoming.peer, incoming.channel == Channel::kWorkerData, std::move(incoming.message)});
+    feed(event::FromWorker{incoming.peer, incoming.channel == Channel::kWorkerData,
+                           std::move(incoming.message)});
   } else if (auto* submit = std::get_if<Submit>(&incoming.message)) {
     Result<Request> body = parse_request(submit->body);
     feed(event::Submitted{incoming.peer, std::move(*submit), std::move(body)});
@@ -77,7 +82,8 @@ void CoordinatorNode::perform(Action& action) {
 void CoordinatorNode::do_action(action::Send& action) { send(action.peer, action.message, {}); }
 
 void CoordinatorNode::do_action(action::Allocate& action) {
-  if (!streams_.allocate(action.buffer, action.bytes).ok()) pending_.emplace_back(event::NoMemory{action.request});
+  if (!streams_.allocate(action.buffer, action.bytes).ok())
+    pending_.emplace_back(event::NoMemory{action.request});
 }
 
 void CoordinatorNode::do_action(action::Receive& action) {
@@ -95,12 +101,14 @@ void CoordinatorNode::do_action(Note& note) {
 void CoordinatorNode::send(PeerId peer, const Message& message, const Buffer& payload) {
   const Status sent = transport_.send(peer, message, payload);
   // A full queue loses the message: whoever needs it asks again. A gone peer is news.
-  if (!sent.ok() && sent.error().code == Code::kUnavailable) pending_.emplace_back(event::PeerGone{peer});
+  if (!sent.ok() && sent.error().code == Code::kUnavailable)
+    pending_.emplace_back(event::PeerGone{peer});
 }
 
 void CoordinatorNode::settle() {
   while (true) {
-    while (const std::optional<RequestId> durable = journal_.durable()) feed(event::Journaled{*durable});
+    while (const std::optional<RequestId> durable = journal_.durable())
+      feed(event::Journaled{*durable});
     outgoing_.clear();
     stream_events_.clear();
     streams_.pump(now_, outgoing_, stream_events_);

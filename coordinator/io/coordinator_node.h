@@ -22,8 +22,8 @@ class CoordinatorNode {
   using NoteSink = std::function<void(const Note&)>;
 
   /// `transport` and `journal` must outlive the node. `notes` may be empty.
-  CoordinatorNode(CoordinatorOptions options, StreamOptions streams, ServerTransport& transport, Journal& journal,
-                  NoteSink notes);
+  CoordinatorNode(CoordinatorOptions options, StreamOptions streams, ServerTransport& transport,
+                  Journal& journal, NoteSink notes);
 
   /// Takes what has come in, up to a bound, and does what is due. Returns true if there may be more to take at once.
   bool turn(TimePoint now);
@@ -53,7 +53,9 @@ class CoordinatorNode {
   void do_action(action::Receive& action);
   void do_action(action::Expect& action) { streams_.expect(action.stream, action.upto, now_); }
   void do_action(action::StartSending& action);
-  void do_action(action::Append& action) { streams_.append(action.stream, action.piece, action.last); }
+  void do_action(action::Append& action) {
+    streams_.append(action.stream, action.piece, action.last);
+  }
   void do_action(action::Close& action) { streams_.close(action.stream); }
   void do_action(action::ForgetPeer& action) { streams_.forget_peer(action.peer); }
   void do_action(action::WriteJournal& action) { journal_.write(action.request); }

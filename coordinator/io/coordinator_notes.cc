@@ -16,7 +16,8 @@ std::string joined(const std::vector<std::string>& names) {
 /// "a:15 b:6": who is to take how many samples.
 std::string in_words(const std::vector<PlanShare>& plan) {
   std::string text;
-  for (const PlanShare& share : plan) text += (text.empty() ? "" : " ") + share.worker + ":" + std::to_string(share.samples);
+  for (const PlanShare& share : plan)
+    text += (text.empty() ? "" : " ") + share.worker + ":" + std::to_string(share.samples);
   return text;
 }
 
@@ -29,8 +30,12 @@ void CoordinatorNotes::take(const Note& note) {
 void CoordinatorNotes::on(const note::WorkerJoined& note) {
   metrics_.worker_joined(note.worker);
   const std::string models = joined(note.models);
-  log_info("worker.joined", {{"worker", note.worker}, {"host", note.host}, {"device", note.device},
-                             {"device_name", note.device_name}, {"weight", note.weight}, {"models", models}});
+  log_info("worker.joined", {{"worker", note.worker},
+                             {"host", note.host},
+                             {"device", note.device},
+                             {"device_name", note.device_name},
+                             {"weight", note.weight},
+                             {"models", models}});
 }
 
 void CoordinatorNotes::on(const note::WorkerState& note) {
@@ -50,25 +55,34 @@ void CoordinatorNotes::on(const note::WorkerRefused& note) {
 void CoordinatorNotes::on(const note::RequestAccepted& note) {
   metrics_.request_accepted(note.samples);
   for (const PlanShare& share : note.plan) {
-    metrics_.planned(share.worker, static_cast<double>(share.samples) / static_cast<double>(note.samples));
+    metrics_.planned(share.worker,
+                     static_cast<double>(share.samples) / static_cast<double>(note.samples));
   }
   const std::string request = to_string(note.request);
   const std::string plan = in_words(note.plan);
-  log_info("request.accepted", {{"request", request}, {"model", note.model}, {"samples", note.samples}, {"plan", plan}});
+  log_info(
+      "request.accepted",
+      {{"request", request}, {"model", note.model}, {"samples", note.samples}, {"plan", plan}});
 }
 
 void CoordinatorNotes::on(const note::RequestRefused& note) {
   metrics_.request_refused();
   const std::string request = to_string(note.request);
-  log_info("request.refused", {{"request", request}, {"code", name_of(note.error.code)}, {"field", note.error.field},
+  log_info("request.refused", {{"request", request},
+                               {"code", name_of(note.error.code)},
+                               {"field", note.error.field},
                                {"error", note.error.message}});
 }
 
 void CoordinatorNotes::on(const note::RequestFinished& note) {
   metrics_.request_finished(note.outcome, note.seconds, note.queue_seconds);
   const std::string request = to_string(note.request);
-  const LogFields fields{{"request", request}, {"outcome", note.outcome}, {"samples", note.samples},
-                         {"seconds", note.seconds}, {"queue_seconds", note.queue_seconds}, {"error", note.error}};
+  const LogFields fields{{"request", request},
+                         {"outcome", note.outcome},
+                         {"samples", note.samples},
+                         {"seconds", note.seconds},
+                         {"queue_seconds", note.queue_seconds},
+                         {"error", note.error}};
   if (note.outcome == "ok" || note.outcome == "cancelled") {
     log_info("request.finished", fields);
   } else {
@@ -78,22 +92,32 @@ void CoordinatorNotes::on(const note::RequestFinished& note) {
 
 void CoordinatorNotes::on(const note::ShardAssigned& note) {
   metrics_.samples_assigned(note.worker, note.samples);
-  metrics_.transferred(note.worker, TransferDirection::kSent, TransferKind::kInput, note.input_bytes);
+  metrics_.transferred(note.worker, TransferDirection::kSent, TransferKind::kInput,
+                       note.input_bytes);
   const std::string request = to_string(note.request);
-  log_debug("shard.assigned", {{"request", request}, {"shard", note.shard.value}, {"worker", note.worker},
-                               {"samples", note.samples}, {"attempt", note.attempt}});
+  log_debug("shard.assigned", {{"request", request},
+                               {"shard", note.shard.value},
+                               {"worker", note.worker},
+                               {"samples", note.samples},
+                               {"attempt", note.attempt}});
 }
 
 void CoordinatorNotes::on(const note::ShardLost& note) {
-  metrics_.shard_retried(note.reason.starts_with("protocol") ? RetryReason::kError : RetryReason::kLost);
+  metrics_.shard_retried(note.reason.starts_with("protocol") ? RetryReason::kError
+                         : note.reason.starts_with("silent") ? RetryReason::kTimeout
+                                                             : RetryReason::kLost);
   const std::string request = to_string(note.request);
-  log_warning("shard.lost", {{"request", request}, {"shard", note.shard.value}, {"worker", note.worker},
-                             {"samples", note.samples}, {"reason", note.reason}});
+  log_warning("shard.lost", {{"request", request},
+                             {"shard", note.shard.value},
+                             {"worker", note.worker},
+                             {"samples", note.samples},
+                             {"reason", note.reason}});
 }
 
 void CoordinatorNotes::on(const note::SamplesFinished& note) {
   metrics_.samples_finished(note.worker, note.samples, note.steps);
-  metrics_.transferred(note.worker, TransferDirection::kReceived, TransferKind::kResult, note.result_bytes);
+  metrics_.transferred(note.worker, TransferDirection::kReceived, TransferKind::kResult,
+                       note.result_bytes);
 }
 
 void CoordinatorNotes::on(const note::ProtocolError& note) {

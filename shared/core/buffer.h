@@ -11,7 +11,8 @@ namespace pa {
 class Buffer {
  public:
   Buffer() = default;
-  Buffer(std::shared_ptr<std::byte> data, std::uint64_t size) : data_(std::move(data)), size_(size) {}
+  Buffer(std::shared_ptr<std::byte> data, std::uint64_t size)
+      : data_(std::move(data)), size_(size) {}
 
   [[nodiscard]] std::byte* data() const { return data_.get(); }
   [[nodiscard]] std::uint64_t size() const { return size_; }

@@ -27,7 +27,8 @@ std::string to_string(const RequestId& id) {
 
 std::optional<RequestId> parse_request_id(std::string_view text) {
   RequestId id;
-  if (text.size() != 32 || !parse_hex(text.substr(0, 16), id.high) || !parse_hex(text.substr(16), id.low)) {
+  if (text.size() != 32 || !parse_hex(text.substr(0, 16), id.high) ||
+      !parse_hex(text.substr(16), id.low)) {
     return std::nullopt;
   }
   return id;

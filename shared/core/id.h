@@ -39,9 +39,13 @@ struct RequestId {
 
 template <class Tag>
 struct std::hash<pa::Id<Tag>> {
-  std::size_t operator()(const pa::Id<Tag>& id) const { return std::hash<std::uint64_t>{}(id.value); }
+  std::size_t operator()(const pa::Id<Tag>& id) const {
+    return std::hash<std::uint64_t>{}(id.value);
+  }
 };
 template <>
 struct std::hash<pa::RequestId> {
-  std::size_t operator()(const pa::RequestId& id) const { return std::hash<std::uint64_t>{}(id.high ^ id.low); }
+  std::size_t operator()(const pa::RequestId& id) const {
+    return std::hash<std::uint64_t>{}(id.high ^ id.low);
+  }
 };

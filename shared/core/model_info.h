@@ -38,8 +38,8 @@ struct ModelInfo {
   SamplingInfo sampling;
   Shape latent;  ///< [C, H, W] with -1 for any; empty: any shape at all (noop).
   std::vector<InputSpec> inputs;
-  std::vector<std::string> labels;   ///< Conditions that the model folder has by name.
-  double pixel_min = 0;              ///< If pixel_max > pixel_min, latents are pixels in this range.
+  std::vector<std::string> labels;  ///< Conditions that the model folder has by name.
+  double pixel_min = 0;             ///< If pixel_max > pixel_min, latents are pixels in this range.
   double pixel_max = 0;
   std::int64_t parameters = 0;
 

@@ -52,7 +52,7 @@ struct Guidance {
 struct Condition {
   std::string tensors;
   double strength = 1.0;
-  std::string mask;               ///< Name of a tensor, or empty.
+  std::string mask;                ///< Name of a tensor, or empty.
   std::vector<std::int64_t> area;  ///< [height, width, y, x] in latent pixels, or empty.
   double start = 0.0;
   double end = 1.0;

@@ -33,7 +33,8 @@ Code code_named(std::string_view name) {
 }
 
 void broken(const char* file, int line, std::string_view what) {
-  std::fprintf(stderr, "%s:%d: broken invariant: %.*s\n", file, line, static_cast<int>(what.size()), what.data());
+  std::fprintf(stderr, "%s:%d: broken invariant: %.*s\n", file, line, static_cast<int>(what.size()),
+               what.data());
   std::fflush(stderr);
   std::abort();
 }

@@ -49,8 +49,8 @@ struct Error {
 /// Prints `what` with its place and aborts. For broken invariants only.
 [[noreturn]] void broken(const char* file, int line, std::string_view what);
 
-#define PA_CHECK(condition)                                    \
-  do {                                                         \
+#define PA_CHECK(condition)                                         \
+  do {                                                              \
     if (!(condition)) ::pa::broken(__FILE__, __LINE__, #condition); \
   } while (false)
 
@@ -58,8 +58,10 @@ struct Error {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   [[nodiscard]] bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -96,7 +98,8 @@ template <>
 class [[nodiscard]] Result<void> {
  public:
   Result() = default;
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   [[nodiscard]] bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -113,17 +116,17 @@ class [[nodiscard]] Result<void> {
 using Status = Result<void>;
 
 /// Returns the error of `expression` from the enclosing function, if it has one.
-#define PA_TRY(expression)                                      \
-  do {                                                          \
-    if (auto pa_try_result = (expression); !pa_try_result.ok()) \
-      return pa_try_result.error();                             \
+#define PA_TRY(expression)                                                                    \
+  do {                                                                                        \
+    if (auto pa_try_result = (expression); !pa_try_result.ok()) return pa_try_result.error(); \
   } while (false)
 
 #define PA_CONCAT_INNER(a, b) a##b
 #define PA_CONCAT(a, b) PA_CONCAT_INNER(a, b)
 
 /// PA_ASSIGN(auto x, f()): x is the value of f(), whose error is returned instead if it has one.
-#define PA_ASSIGN(declaration, expression) PA_ASSIGN_INNER(PA_CONCAT(pa_result_, __LINE__), declaration, expression)
+#define PA_ASSIGN(declaration, expression) \
+  PA_ASSIGN_INNER(PA_CONCAT(pa_result_, __LINE__), declaration, expression)
 #define PA_ASSIGN_INNER(temporary, declaration, expression) \
   auto temporary = (expression);                            \
   if (!temporary.ok()) return temporary.error();            \

@@ -76,7 +76,8 @@ std::optional<std::int64_t> element_count(std::span<const std::int64_t> shape) {
 Result<std::uint64_t> byte_size(const TensorSpec& spec) {
   const std::optional<std::int64_t> count = element_count(spec.shape);
   std::int64_t bytes = 0;
-  if (!count || __builtin_mul_overflow(*count, static_cast<std::int64_t>(size_of(spec.dtype)), &bytes)) {
+  if (!count ||
+      __builtin_mul_overflow(*count, static_cast<std::int64_t>(size_of(spec.dtype)), &bytes)) {
     return too_large(spec);
   }
   return static_cast<std::uint64_t>(bytes);

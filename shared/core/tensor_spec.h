@@ -12,7 +12,23 @@
 namespace pa {
 
 /// Element types of tensors in requests, results and weight files. Names are those of the safetensors format.
-enum class DType : std::uint8_t { kBool, kU8, kI8, kI16, kI32, kI64, kF16, kBF16, kF32, kF64, kF8E4M3, kF8E5M2, kU16, kU32, kU64 };
+enum class DType : std::uint8_t {
+  kBool,
+  kU8,
+  kI8,
+  kI16,
+  kI32,
+  kI64,
+  kF16,
+  kBF16,
+  kF32,
+  kF64,
+  kF8E4M3,
+  kF8E5M2,
+  kU16,
+  kU32,
+  kU64
+};
 
 /// Bytes of one element: 1, 2, 4 or 8.
 [[nodiscard]] std::uint64_t size_of(DType dtype);

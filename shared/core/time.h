@@ -19,7 +19,9 @@ struct Timeline {
 /// Nanoseconds since an origin that is fixed while the process lives. Never runs backwards.
 using TimePoint = Timeline::time_point;
 
-[[nodiscard]] constexpr double to_seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+[[nodiscard]] constexpr double to_seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
 
 [[nodiscard]] constexpr Duration from_seconds(double seconds) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));

@@ -29,20 +29,23 @@ TEST(ClusterSim, SplitsABatchAndMergesItInOrder) {
   ASSERT_TRUE(sim.run_until_idle(10s));
   ASSERT_TRUE(sim.reply(request)->ok()) << sim.reply(request)->error().message;
   EXPECT_TRUE(sim.result_is_right(request));
-  EXPECT_THAT(samples_by_worker(**sim.reply(request)), ::testing::UnorderedElementsAre(std::pair{"w0", 11}, std::pair{"w1", 10}));
+  EXPECT_THAT(samples_by_worker(**sim.reply(request)),
+              ::testing::UnorderedElementsAre(std::pair{"w0", 11}, std::pair{"w1", 10}));
 }
 
 TEST(ClusterSim, ForwardEchoesEveryRow) {
   SimCluster sim(with_workers(3));
   sim.advance(100ms);
-  const RequestId request = sim.submit({.samples = 10, .op = Operation::kForward, .row_floats = 100000});
+  const RequestId request =
+      sim.submit({.samples = 10, .op = Operation::kForward, .row_floats = 100000});
   ASSERT_TRUE(sim.run_until_idle(10s));
   ASSERT_TRUE(sim.reply(request)->ok()) << sim.reply(request)->error().message;
   EXPECT_TRUE(sim.result_is_right(request));
 }
 
 TEST(ClusterSim, RunsAnyBatchOnAnyWeights) {
-  const std::vector<std::vector<double>> clusters = {{1, 1, 1, 1}, {97, 1, 1, 1}, {40, 40, 15, 5}, {70, 30}};
+  const std::vector<std::vector<double>> clusters = {
+      {1, 1, 1, 1}, {97, 1, 1, 1}, {40, 40, 15, 5}, {70, 30}};
   for (const std::vector<double>& weights : clusters) {
     for (const std::int64_t samples : {1, 2, 3, 4, 5, 8, 21}) {
       SimCluster sim(with_workers(0));
@@ -63,7 +66,8 @@ TEST(ClusterSim, SharesWeightsOf70And30) {
   sim.advance(100ms);
   const RequestId request = sim.submit({.samples = 21});
   ASSERT_TRUE(sim.run_until_idle(10s));
-  EXPECT_THAT(samples_by_worker(**sim.reply(request)), ::testing::UnorderedElementsAre(std::pair{"w0", 15}, std::pair{"w1", 6}));
+  EXPECT_THAT(samples_by_worker(**sim.reply(request)),
+              ::testing::UnorderedElementsAre(std::pair{"w0", 15}, std::pair{"w1", 6}));
 }
 
 TEST(ClusterSim, RerunsTheShardsOfALostWorkerOnce) {
@@ -78,7 +82,8 @@ TEST(ClusterSim, RerunsTheShardsOfALostWorkerOnce) {
   std::int64_t finished = 0;
   for (const auto& note : sim.notes<note::SamplesFinished>()) finished += note.samples;
   EXPECT_EQ(finished, 6);
-  for (const SampleReport& report : (*sim.reply(request))->done.samples) EXPECT_NE(report.worker, "w2");
+  for (const SampleReport& report : (*sim.reply(request))->done.samples)
+    EXPECT_NE(report.worker, "w2");
 }
 
 TEST(ClusterSim, AStoppedWorkerIsNoticedAndMayComeBack) {
@@ -166,7 +171,8 @@ TEST(ClusterSim, AClientRunsItsRequestAgainOnARestartedCoordinator) {
 TEST(ClusterSim, ForgetsARequestOnceItIsAcknowledged) {
   SimCluster sim(with_workers(2));
   sim.advance(100ms);
-  for (int i = 0; i < 5; ++i) sim.submit({.samples = 3, .op = Operation::kForward, .row_floats = 300000});
+  for (int i = 0; i < 5; ++i)
+    sim.submit({.samples = 3, .op = Operation::kForward, .row_floats = 300000});
   ASSERT_TRUE(sim.run_until_idle(60s));
   sim.advance(1s);
   EXPECT_EQ(sim.coordinator_bytes(), 0u);

@@ -32,13 +32,16 @@ std::pair<std::uint64_t, std::uint64_t> seeds() {
   if (text == nullptr) return {1, 12};
   const std::string range = text;
   const std::size_t dots = range.find("..");
-  return {std::stoull(range.substr(0, dots)), std::stoull(range.substr(dots == std::string::npos ? 0 : dots + 2))};
+  return {std::stoull(range.substr(0, dots)),
+          std::stoull(range.substr(dots == std::string::npos ? 0 : dots + 2))};
 }
 
 void run_through(const Weather& weather, std::uint64_t seed) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 random(seed);
-  const auto chance = [&](double probability) { return std::uniform_real_distribution<>(0, 1)(random) < probability; };
+  const auto chance = [&](double probability) {
+    return std::uniform_real_distribution<>(0, 1)(random) < probability;
+  };
   const auto below = [&](std::uint64_t limit) { return random() % limit; };
 
   SimCluster::Options options;
@@ -51,7 +54,8 @@ void run_through(const Weather& weather, std::uint64_t seed) {
   options.network.chunk_bytes = 1 << 12;
   options.streams.chunk_bytes = 1 << 12;
   options.streams.window_bytes = 1 << 14;
-  options.coordinator.max_attempts = 100;  // faults here kill far more often than any real cluster's
+  options.coordinator.max_attempts =
+      100;  // faults here kill far more often than any real cluster's
   options.credit_samples = 6;
   SimCluster sim(options);
   sim.advance(5s);
@@ -89,7 +93,8 @@ void run_through(const Weather& weather, std::uint64_t seed) {
   for (std::size_t i = 0; i < stopped.size(); ++i) {
     if (stopped[i]) sim.stop_worker(i, false);
   }
-  ASSERT_TRUE(sim.run_until_idle(std::chrono::minutes{20})) << "a request hangs\n" << sim.describe();
+  ASSERT_TRUE(sim.run_until_idle(std::chrono::minutes{20})) << "a request hangs\n"
+                                                            << sim.describe();
   for (const RequestId& request : requests) {
     if (abandoned.contains(request)) continue;
     ASSERT_NE(sim.reply(request), nullptr);
@@ -97,7 +102,8 @@ void run_through(const Weather& weather, std::uint64_t seed) {
       EXPECT_TRUE(sim.result_is_right(request)) << to_string(request);
     } else {
       // Only a cluster without any worker at the moment of admission may refuse.
-      EXPECT_EQ(sim.reply(request)->error().code, Code::kUnavailable) << sim.reply(request)->error().message;
+      EXPECT_EQ(sim.reply(request)->error().code, Code::kUnavailable)
+          << sim.reply(request)->error().message;
     }
   }
   // Nothing is left behind but what vanished clients may still come for.
@@ -108,7 +114,8 @@ void run_through(const Weather& weather, std::uint64_t seed) {
 
 void run_all(const Weather& weather) {
   const auto [first, last] = seeds();
-  for (std::uint64_t seed = first; seed <= last && !::testing::Test::HasFatalFailure(); ++seed) run_through(weather, seed);
+  for (std::uint64_t seed = first; seed <= last && !::testing::Test::HasFatalFailure(); ++seed)
+    run_through(weather, seed);
 }
 
 TEST(FaultsSim, CalmSeaNeedsNoLuck) { run_all({}); }
@@ -124,8 +131,14 @@ TEST(FaultsSim, WorkersDieAndStop) { run_all({.kills_per_second = 0.5, .stops_pe
 TEST(FaultsSim, CoordinatorDies) { run_all({.coordinator_kills_per_second = 0.2}); }
 
 TEST(FaultsSim, EverythingAtOnce) {
-  run_all({.loss = 0.02, .doubling = 0.02, .reordering = true, .jitter = 5ms, .kills_per_second = 0.2,
-           .stops_per_second = 0.2, .coordinator_kills_per_second = 0.05, .client_kills_per_second = 0.2});
+  run_all({.loss = 0.02,
+           .doubling = 0.02,
+           .reordering = true,
+           .jitter = 5ms,
+           .kills_per_second = 0.2,
+           .stops_per_second = 0.2,
+           .coordinator_kills_per_second = 0.05,
+           .client_kills_per_second = 0.2});
 }
 
 }  // namespace

@@ -11,7 +11,8 @@ namespace {
 constexpr int kTurnsWithoutTime = 10000;  // A cluster that never comes to rest is broken.
 
 Buffer zeroed(std::uint64_t bytes) {
-  return {std::shared_ptr<std::byte>(new std::byte[bytes](), std::default_delete<std::byte[]>()), bytes};
+  return {std::shared_ptr<std::byte>(new std::byte[bytes](), std::default_delete<std::byte[]>()),
+          bytes};
 }
 
 float forward_value(std::int64_t index) { return static_cast<float>(index % 65536); }
@@ -54,8 +55,9 @@ void SimCluster::start_coordinator() {
   CoordinatorOptions options = options_.coordinator;
   options.epoch = ++epoch_;
   journal_ = {};
-  coordinator_ = std::make_unique<CoordinatorNode>(options, options_.streams, network_->server(), journal_,
-                                                   [this](const Note& note) { notes_.push_back(note); });
+  coordinator_ =
+      std::make_unique<CoordinatorNode>(options, options_.streams, network_->server(), journal_,
+                                        [this](const Note& note) { notes_.push_back(note); });
   coordinator_->check_always();
 }
 
@@ -92,8 +94,8 @@ void SimCluster::start_worker(Worker& worker) {
   worker.data = network_->connect(Channel::kWorkerData);
   worker.compute = std::make_unique<SimCompute>(worker.speed);
   worker.compute->advance_to(now_);
-  worker.node = std::make_unique<WorkerNode>(options, options_.streams, *worker.control, *worker.data, *worker.compute,
-                                             WorkerNode::NoteSink{});
+  worker.node = std::make_unique<WorkerNode>(options, options_.streams, *worker.control,
+                                             *worker.data, *worker.compute, WorkerNode::NoteSink{});
   worker.node->check_always();
   worker.node->tell(worker_event::Ready{}, now_);
 }
@@ -111,14 +113,18 @@ void SimCluster::restart_worker(std::size_t index) {
   start_worker(*workers_.at(index));
 }
 
-void SimCluster::stop_worker(std::size_t index, bool stopped) { workers_.at(index)->stopped = stopped; }
+void SimCluster::stop_worker(std::size_t index, bool stopped) {
+  workers_.at(index)->stopped = stopped;
+}
 
 void SimCluster::drain_worker(std::size_t index) {
   Worker& worker = *workers_.at(index);
   if (worker.node) worker.node->tell(worker_event::Drain{}, now_);
 }
 
-bool SimCluster::worker_lives(std::size_t index) const { return workers_.at(index)->node != nullptr; }
+bool SimCluster::worker_lives(std::size_t index) const {
+  return workers_.at(index)->node != nullptr;
+}
 
 RequestId SimCluster::submit(const Job& job) {
   auto client = std::make_unique<Client>();
@@ -160,7 +166,8 @@ RequestId SimCluster::submit(const Job& job) {
     return raw->result;
   };
   callbacks.on_progress = [raw](const RequestProgress& progress) { raw->progress = progress; };
-  client->run = std::make_unique<ClientJob>(*client->streams, BufferId{1}, std::move(submission), options, callbacks);
+  client->run = std::make_unique<ClientJob>(*client->streams, BufferId{1}, std::move(submission),
+                                            options, callbacks);
   const RequestId id = client->request;
   clients_.emplace(id, std::move(client));
   turn(*clients_.at(id));
@@ -191,7 +198,8 @@ void SimCluster::turn(Client& client) {
     }
     client.run->on(incoming->message, now_, client.unsent);
   }
-  if (const auto due = client.run->next_deadline(); due && *due <= now_) client.run->tick(now_, client.unsent);
+  if (const auto due = client.run->next_deadline(); due && *due <= now_)
+    client.run->tick(now_, client.unsent);
   if (client.run->take_reconnect()) (void)client.transport->reconnect().ok();
   std::vector<StreamEvent> events;
   client.streams->pump(now_, client.unsent, events);
@@ -200,7 +208,8 @@ void SimCluster::turn(Client& client) {
     client.run->acknowledge(client.unsent);
     client.acknowledged = true;
   }
-  for (const Outgoing& out : client.unsent) (void)client.transport->send(out.message, out.payload).ok();
+  for (const Outgoing& out : client.unsent)
+    (void)client.transport->send(out.message, out.payload).ok();
   client.unsent.clear();
 }
 
@@ -247,8 +256,9 @@ std::optional<TimePoint> SimCluster::next_event() const {
 }
 
 bool SimCluster::idle() const {
-  return std::all_of(clients_.begin(), clients_.end(),
-                     [](const auto& entry) { return entry.second->dead || entry.second->run->end().has_value(); });
+  return std::all_of(clients_.begin(), clients_.end(), [](const auto& entry) {
+    return entry.second->dead || entry.second->run->end().has_value();
+  });
 }
 
 void SimCluster::run_until(TimePoint end, bool stop_when_idle) {
@@ -280,11 +290,13 @@ const RequestProgress* SimCluster::progress(const RequestId& request) const {
 bool SimCluster::result_is_right(const RequestId& request) const {
   const Client& client = *clients_.at(request);
   const std::int64_t row = client.job.row_floats;
-  if (client.result.size() != static_cast<std::uint64_t>(client.job.samples * row) * 4) return false;
+  if (client.result.size() != static_cast<std::uint64_t>(client.job.samples * row) * 4)
+    return false;
   for (std::int64_t i = 0; i < client.job.samples * row; ++i) {
     float got = 0;
     std::memcpy(&got, client.result.data() + i * 4, sizeof got);
-    const float want = client.job.op == Operation::kForward ? forward_value(i) : sample_mark(request, i / row);
+    const float want =
+        client.job.op == Operation::kForward ? forward_value(i) : sample_mark(request, i / row);
     if (got != want) return false;
   }
   return true;
@@ -294,15 +306,17 @@ std::string SimCluster::describe() const {
   std::string text = "at " + std::to_string(to_seconds(now_.time_since_epoch())) + " s\n";
   const ClusterStatus status = coordinator_->core().status(now_);
   for (const WorkerStatus& worker : status.workers) {
-    text += "worker " + worker.name + " " + worker.state + ", holds " + std::to_string(worker.assigned) + "\n";
+    text += "worker " + worker.name + " " + worker.state + ", holds " +
+            std::to_string(worker.assigned) + "\n";
   }
   for (const RequestStatus& request : status.requests) {
-    text += "request " + std::to_string(request.request.low) + " " + request.state + ", " + std::to_string(request.done) +
-            " of " + std::to_string(request.samples) + "\n";
+    text += "request " + std::to_string(request.request.low) + " " + request.state + ", " +
+            std::to_string(request.done) + " of " + std::to_string(request.samples) + "\n";
   }
   for (const auto& [id, client] : clients_) {
     if (client->dead || client->run->end()) continue;
-    text += "client " + std::to_string(id.low) + " waits for " + std::to_string(client->job.samples) + " samples, op " +
+    text += "client " + std::to_string(id.low) + " waits for " +
+            std::to_string(client->job.samples) + " samples, op " +
             (client->job.op == Operation::kForward ? "forward" : "sample") + "\n";
   }
   return text;

@@ -25,9 +25,9 @@ class SimCluster {
     std::uint64_t seed = 1;
     std::size_t workers = 2;
     SimNetworkOptions network;
-    SimCompute::Speed speed;             ///< Of every worker; add_worker() makes others.
+    SimCompute::Speed speed;  ///< Of every worker; add_worker() makes others.
     CoordinatorOptions coordinator;
-    WorkerOptions worker;                ///< hello is filled in.
+    WorkerOptions worker;  ///< hello is filled in.
     StreamOptions streams;
     std::int64_t credit_samples = 16;
   };

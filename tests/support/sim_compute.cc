@@ -45,7 +45,8 @@ void SimCompute::begin_pass() {
   for (const Shard& shard : shards_) {
     for (std::int64_t row = 0; row < std::ssize(shard.steps_left); ++row) {
       if (std::ssize(pass_) == speed_.max_rows) break;
-      if (shard.steps_left[static_cast<std::size_t>(row)] > 0) pass_.emplace_back(shard.job.shard, row);
+      if (shard.steps_left[static_cast<std::size_t>(row)] > 0)
+        pass_.emplace_back(shard.job.shard, row);
     }
   }
   if (!pass_.empty()) pass_ends_ = now_ + speed_.fixed + speed_.per_row * std::ssize(pass_);
@@ -55,17 +56,20 @@ void SimCompute::end_pass() {
   const double seconds = to_seconds(speed_.fixed + speed_.per_row * std::ssize(pass_));
   const double each = seconds / static_cast<double>(pass_.size());
   for (const auto& [id, row] : pass_) {
-    const auto found = std::find_if(shards_.begin(), shards_.end(),
-                                    [shard = id](const Shard& held) { return held.job.shard == shard; });
+    const auto found =
+        std::find_if(shards_.begin(), shards_.end(),
+                     [shard = id](const Shard& held) { return held.job.shard == shard; });
     if (found == shards_.end()) continue;  // cancelled
     ++found->steps;
     found->seconds += each;
-    reports_.emplace_back(ShardMoved{id, found->steps, found->seconds});
-    if (--found->steps_left[static_cast<std::size_t>(row)] == 0) reports_.emplace_back(finish(*found, row));
+    reports_.emplace_back(ShardMoved{id, found->steps, 1, found->seconds});
+    if (--found->steps_left[static_cast<std::size_t>(row)] == 0)
+      reports_.emplace_back(finish(*found, row));
   }
   reports_.emplace_back(PassDone{"sim", std::ssize(pass_), seconds, seconds});
   std::erase_if(shards_, [](const Shard& shard) {
-    return std::all_of(shard.steps_left.begin(), shard.steps_left.end(), [](std::int64_t left) { return left == 0; });
+    return std::all_of(shard.steps_left.begin(), shard.steps_left.end(),
+                       [](std::int64_t left) { return left == 0; });
   });
 }
 
@@ -73,7 +77,8 @@ RowsFinished SimCompute::finish(Shard& shard, std::int64_t row) const {
   const ShardJob& job = shard.job;
   const std::int64_t sample = job.samples[static_cast<std::size_t>(row)];
   const std::uint64_t bytes = *row_bytes(job.result);
-  Buffer out(std::shared_ptr<std::byte>(new std::byte[bytes], std::default_delete<std::byte[]>()), bytes);
+  Buffer out(std::shared_ptr<std::byte>(new std::byte[bytes], std::default_delete<std::byte[]>()),
+             bytes);
   if (job.body.op == Operation::kForward) {
     std::memcpy(out.data(), job.inputs.data() + static_cast<std::uint64_t>(row) * bytes, bytes);
   } else {

@@ -45,9 +45,10 @@ struct Tick {};
 
 }  // namespace worker_event
 
-using WorkerEvent = std::variant<worker_event::Ready, worker_event::Assigned, worker_event::FromCoordinator, StreamArrived,
-                                 StreamSent, worker_event::Reported, worker_event::Measured, worker_event::NoMemory,
-                                 worker_event::Drain, worker_event::Tick>;
+using WorkerEvent =
+    std::variant<worker_event::Ready, worker_event::Assigned, worker_event::FromCoordinator,
+                 StreamArrived, StreamSent, worker_event::Reported, worker_event::Measured,
+                 worker_event::NoMemory, worker_event::Drain, worker_event::Tick>;
 
 /// What the core wants done, in order. Streams lead to the coordinator's data connection.
 namespace worker_action {
@@ -138,13 +139,15 @@ struct Refused {
 
 }  // namespace worker_note
 
-using WorkerNote = std::variant<worker_note::Connected, worker_note::Disconnected, worker_note::ShardStarted,
-                                worker_note::SamplesFinished, worker_note::ShardDropped, worker_note::Refused>;
+using WorkerNote =
+    std::variant<worker_note::Connected, worker_note::Disconnected, worker_note::ShardStarted,
+                 worker_note::SamplesFinished, worker_note::ShardDropped, worker_note::Refused>;
 
 using WorkerAction =
-    std::variant<worker_action::SendControl, worker_action::SendData, worker_action::Reconnect, worker_action::Allocate,
-                 worker_action::Adopt, worker_action::Release, worker_action::Receive, worker_action::StartSending,
-                 worker_action::Append, worker_action::Close, worker_action::Run, worker_action::Cancel,
+    std::variant<worker_action::SendControl, worker_action::SendData, worker_action::Reconnect,
+                 worker_action::Allocate, worker_action::Adopt, worker_action::Release,
+                 worker_action::Receive, worker_action::StartSending, worker_action::Append,
+                 worker_action::Close, worker_action::Run, worker_action::Cancel,
                  worker_action::Exit, WorkerNote>;
 
 }  // namespace pa

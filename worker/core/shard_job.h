@@ -28,16 +28,18 @@ struct ShardJob {
 /// Consecutive rows of a shard that ended in one pass, well or not.
 struct RowsFinished {
   ShardId shard;
-  std::int64_t first_row = 0;         ///< Row of the shard's result.
-  Buffer bytes;                       ///< The rows, contiguous, in the result's dtype; empty if they failed.
-  std::vector<SampleReport> samples;  ///< One a row. Of its fields, worker, device and attempts are left alone.
+  std::int64_t first_row = 0;  ///< Row of the shard's result.
+  Buffer bytes;  ///< The rows, contiguous, in the result's dtype; empty if they failed.
+  std::vector<SampleReport>
+      samples;  ///< One a row. Of its fields, worker, device and attempts are left alone.
 };
 
 /// Steps done so far, over all samples of a shard.
 struct ShardMoved {
   ShardId shard;
   std::int64_t steps = 0;
-  double seconds = 0;  ///< Of the device, shared out by rows among those in a pass.
+  std::int64_t new_steps = 0;  ///< Of these, those since the last such report.
+  double seconds = 0;          ///< Of the device, shared out by rows among those in a pass.
 };
 
 /// A network pass ended.

@@ -14,12 +14,13 @@
 namespace pa {
 
 struct WorkerOptions {
-  Hello hello;                                                ///< What it says of itself.
-  Duration hello_interval = std::chrono::milliseconds{500};   ///< Between tries to join.
-  Duration silence = std::chrono::seconds{3};                 ///< Of the coordinator, before a fresh connection is made.
+  Hello hello;                                               ///< What it says of itself.
+  Duration hello_interval = std::chrono::milliseconds{500};  ///< Between tries to join.
+  Duration silence =
+      std::chrono::seconds{3};  ///< Of the coordinator, before a fresh connection is made.
   Duration progress_interval = std::chrono::milliseconds{100};
-  Duration resend = std::chrono::seconds{2};                  ///< Of results that were not taken.
-  std::optional<Duration> give_up;                            ///< Without a coordinator for so long: exit; else never.
+  Duration resend = std::chrono::seconds{2};  ///< Of results that were not taken.
+  std::optional<Duration> give_up;  ///< Without a coordinator for so long: exit; else never.
 };
 
 /// Where a worker stands with its coordinator.
@@ -60,18 +61,22 @@ class WorkerCore {
     Assign assign;
     std::optional<Request> body;  ///< Until the engine has it.
     BufferId inputs;
-    bool running = false;             ///< The engine has it.
-    bool sending = false;             ///< Its result stream is open.
-    std::int64_t rows_done = 0;       ///< Failed ones included.
-    std::uint64_t stream_upto = 0;    ///< Bytes appended to the result stream.
+    bool running = false;           ///< The engine has it.
+    bool sending = false;           ///< Its result stream is open.
+    std::int64_t rows_done = 0;     ///< Failed ones included.
+    std::uint64_t stream_upto = 0;  ///< Bytes appended to the result stream.
     std::vector<BufferId> results;
-    std::vector<SamplesDone> told;    ///< Sent again until Revoke.
+    std::vector<SamplesDone> told;  ///< Sent again until Revoke.
     TimePoint told_at;
     std::int64_t steps = 0;
     double seconds = 0;
 
-    [[nodiscard]] StreamId input_stream() const { return {StreamKind::kShardInput, assign.request, assign.shard}; }
-    [[nodiscard]] StreamId result_stream() const { return {StreamKind::kShardResult, assign.request, assign.shard}; }
+    [[nodiscard]] StreamId input_stream() const {
+      return {StreamKind::kShardInput, assign.request, assign.shard};
+    }
+    [[nodiscard]] StreamId result_stream() const {
+      return {StreamKind::kShardResult, assign.request, assign.shard};
+    }
     [[nodiscard]] std::int64_t rows() const { return std::ssize(assign.samples); }
   };
 
@@ -118,7 +123,7 @@ class WorkerCore {
   std::uint64_t beats_ = 0;
   std::uint64_t passes_ = 0;
   std::int64_t free_memory_bytes_ = -1;
-  TimePoint next_session_;          ///< Next Hello or Attach.
+  TimePoint next_session_;  ///< Next Hello or Attach.
   TimePoint next_beat_;
   TimePoint last_heard_;
   TimePoint alone_since_;

@@ -64,7 +64,8 @@ void WorkerCore::on(const worker_event::FromCoordinator& event) {
     if (state_ != SessionState::kJoining) lose_session("the coordinator does not know this worker");
   } else if (const auto* rejected = std::get_if<Rejected>(&event.message)) {
     tell(worker_note::Refused{rejected->error});
-    if (rejected->error.code == Code::kOverloaded) return;  // the name is taken: try again until it is not
+    if (rejected->error.code == Code::kOverloaded)
+      return;  // the name is taken: try again until it is not
     state_ = SessionState::kGone;
     drop_all("refused");
     emit(worker_action::Exit{1, rejected->error.message});
@@ -109,11 +110,14 @@ void WorkerCore::leave_if_drained() {
   emit(worker_action::Exit{0, "drained"});
 }
 
-void WorkerCore::on(const worker_event::Measured& event) { free_memory_bytes_ = event.free_memory_bytes; }
+void WorkerCore::on(const worker_event::Measured& event) {
+  free_memory_bytes_ = event.free_memory_bytes;
+}
 
 void WorkerCore::on(const worker_event::Tick&) {
   if (state_ == SessionState::kIdle || state_ == SessionState::kGone) return;
-  if (state_ != SessionState::kLive && options_.give_up && now_ - alone_since_ >= *options_.give_up) {
+  if (state_ != SessionState::kLive && options_.give_up &&
+      now_ - alone_since_ >= *options_.give_up) {
     state_ = SessionState::kGone;
     drop_all("no coordinator");
     emit(worker_action::Exit{1, "no coordinator answered"});

@@ -10,15 +10,17 @@ void WorkerCore::on(const worker_event::Assigned& event) {
   const Assign& assign = event.assign;
   if (state_ != SessionState::kLive) return;
   last_heard_ = now_;
-  if (shards_.contains(assign.shard) || over_.contains(assign.shard)) return;  // sent twice, or late
+  if (shards_.contains(assign.shard) || over_.contains(assign.shard))
+    return;  // sent twice, or late
   Held& held = shards_[assign.shard];
   held.assign = assign;
   if (!event.body.ok()) return fail_all(held, event.body.error());
   const Result<InputLayout> layout = input_layout(assign.tensors);
   if (!layout.ok()) return fail_all(held, layout.error());
-  if (assign.samples.empty() || assign.result.shape.empty() || assign.result.shape[0] != held.rows() ||
-      !row_bytes(assign.result).ok()) {
-    return fail_all(held, internal("the coordinator sent a shard whose result does not fit its samples"));
+  if (assign.samples.empty() || assign.result.shape.empty() ||
+      assign.result.shape[0] != held.rows() || !row_bytes(assign.result).ok()) {
+    return fail_all(held,
+                    internal("the coordinator sent a shard whose result does not fit its samples"));
   }
   held.body = *event.body;
   if (layout->total == 0) return run(held);
@@ -107,12 +109,15 @@ void WorkerCore::on_report(const RowsFinished& rows) {
     for (std::int64_t i = 0; i < count;) {
       const std::int64_t first = held.assign.samples[static_cast<std::size_t>(rows.first_row + i)];
       std::int64_t end = i + 1;
-      while (end < count && held.assign.samples[static_cast<std::size_t>(rows.first_row + end)] == first + end - i) ++end;
+      while (end < count &&
+             held.assign.samples[static_cast<std::size_t>(rows.first_row + end)] == first + end - i)
+        ++end;
       const std::uint64_t bytes = static_cast<std::uint64_t>(end - i) * row;
       held.stream_upto += bytes;
       const bool last = end == count && held.rows_done == held.rows();
       emit(worker_action::Append{held.result_stream(),
-                                 Piece{buffer, static_cast<std::uint64_t>(i) * row, bytes, static_cast<std::uint64_t>(first) * row},
+                                 Piece{buffer, static_cast<std::uint64_t>(i) * row, bytes,
+                                       static_cast<std::uint64_t>(first) * row},
                                  last});
       i = end;
     }

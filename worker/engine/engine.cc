@@ -203,7 +203,7 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
     if (touched.empty() || touched.back() != row.shard) touched.push_back(row.shard);
   }
   for (ShardRun* const shard : touched) {
-    out.emplace_back(shard->moved());
+    out.emplace_back(shard->take_moved());
     shard->take_finished(out);
   }
   std::erase_if(shards, [](const Shard& shard) { return shard.run->finished(); });

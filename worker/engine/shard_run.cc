@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "shared/sampling/request_sampling.h"
 #include "worker/engine/noise.h"
@@ -368,6 +369,9 @@ void ShardRun::take_finished(std::vector<EngineReport>& out) {
   fresh_.clear();
 }
 
-ShardMoved ShardRun::moved() const { return {job_.shard, steps_, seconds_}; }
+ShardMoved ShardRun::take_moved() {
+  const std::int64_t fresh = steps_ - std::exchange(reported_steps_, steps_);
+  return {job_.shard, steps_, fresh, seconds_};
+}
 
 }  // namespace pa

@@ -65,7 +65,8 @@ class ShardRun {
 
   /// Rows that ended since the last call, as reports.
   void take_finished(std::vector<EngineReport>& out);
-  [[nodiscard]] ShardMoved moved() const;
+  /// How far the shard is, and how far it has come since the last call.
+  [[nodiscard]] ShardMoved take_moved();
 
  private:
   struct Trajectory {
@@ -114,6 +115,7 @@ class ShardRun {
   std::vector<Trajectory> trajectories_;
   std::int64_t ended_ = 0;
   std::int64_t steps_ = 0;
+  std::int64_t reported_steps_ = 0;
   double seconds_ = 0;
   std::vector<std::int64_t> fresh_;  // Rows that ended and are not reported yet.
 };

@@ -20,10 +20,10 @@ namespace pa {
 
 struct ComputeOptions {
   Device device;
-  std::int64_t threads = 1;   ///< LibTorch's, for one operation.
-  std::string models;         ///< Directory of model folders.
+  std::int64_t threads = 1;  ///< LibTorch's, for one operation.
+  std::string models;        ///< Directory of model folders.
   EngineOptions engine;
-  std::size_t queue = 4096;   ///< Orders and reports that may wait, each way.
+  std::size_t queue = 4096;  ///< Orders and reports that may wait, each way.
 };
 
 /// The device is ready: its models are loaded and have been evaluated on it.
@@ -57,7 +57,7 @@ class ComputeThread : public ComputeLink {
   using Order = std::variant<ShardJob, ShardId>;  ///< Run, or cancel.
 
   void push_orders();
-  void main();                                       // Everything below: the compute thread.
+  void main();  // Everything below: the compute thread.
   [[nodiscard]] Result<ComputeReady> start(ModelStore& store);
   void serve(Engine& engine);
   [[nodiscard]] bool obey(Engine& engine);
@@ -65,10 +65,10 @@ class ComputeThread : public ComputeLink {
 
   ComputeOptions options_;
   Wakeup& wakeup_;
-  std::deque<Order> waiting_;                       ///< For room in the queue; bounded by the coordinator's credit.
-  BoundedQueue<Order> orders_;                      ///< Loop -> compute.
-  BoundedQueue<EngineReport> reports_;              ///< Compute -> loop.
-  BoundedQueue<Result<ComputeReady>> ready_{1};     ///< Compute -> loop.
+  std::deque<Order> waiting_;   ///< For room in the queue; bounded by the coordinator's credit.
+  BoundedQueue<Order> orders_;  ///< Loop -> compute.
+  BoundedQueue<EngineReport> reports_;           ///< Compute -> loop.
+  BoundedQueue<Result<ComputeReady>> ready_{1};  ///< Compute -> loop.
   std::atomic<bool> started_ = false;
   std::atomic<bool> stopping_ = false;
   std::thread thread_;

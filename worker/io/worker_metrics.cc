@@ -3,11 +3,6 @@
 namespace pa {
 namespace {
 
-std::array<CounterMetric, 3> busy_series(const CounterFamily& family, const std::string& worker) {
-  return {family.with({worker, "copy_in"}), family.with({worker, "compute"}),
-          family.with({worker, "copy_out"})};
-}
-
 std::vector<double> step_bounds() {
   std::vector<double> bounds = decade_bounds(0.001, 20);
   bounds.push_back(30);
@@ -25,11 +20,11 @@ std::vector<double> load_bounds() {
 WorkerMetrics::WorkerMetrics(Metrics& metrics, const std::string& worker)
     : worker_(worker),
       info_(metrics.gauges("pa_device_info", "1; what the device is.", {"device", "kind", "name"})),
-      busy_(busy_series(metrics.counters("pa_device_busy_seconds_total",
-                                         "Time a device was busy, by what with; phases do not "
-                                         "overlap.",
-                                         {"device", "phase"}),
-                        worker)),
+      busy_(metrics
+                .counters("pa_device_busy_seconds_total",
+                          "Time a device was busy, by what with; phases do not overlap.",
+                          {"device", "phase"})
+                .with({worker, "compute"})),
       items_(metrics
                  .counters("pa_device_items_total",
                            "Samples that ended on this device, well or "
@@ -50,24 +45,20 @@ WorkerMetrics::WorkerMetrics(Metrics& metrics, const std::string& worker)
                                      "From a model's file to its first evaluation on the device.",
                                      load_bounds(), {"device"})
                          .with({worker})),
-      memory_(
-          metrics
-              .gauges("pa_memory_allocated_bytes", "Device memory that tensors hold.", {"device"})
-              .with({worker})),
-      rejected_(metrics
-                    .counters("pa_messages_rejected_total",
-                              "Messages dropped because they were malformed or too large.")
-                    .with({})) {}
+      memory_free_(metrics
+                       .gauges("pa_memory_free_bytes",
+                               "Device memory that new tensors could take; main memory for a CPU.",
+                               {"device"})
+                       .with({worker})) {}
 
 void WorkerMetrics::device_ready(const std::string& kind, const std::string& name) {
   info_.with({worker_, kind, name}).set(1);
 }
 
-void WorkerMetrics::busy(BusyPhase phase, double seconds) {
-  busy_[static_cast<std::size_t>(phase)].add(seconds);
+void WorkerMetrics::pass_finished(double seconds) {
+  busy_.add(seconds);
+  step_duration_.observe(seconds);
 }
-
-void WorkerMetrics::pass_finished(double seconds) { step_duration_.observe(seconds); }
 
 void WorkerMetrics::samples_finished(std::int64_t samples) {
   items_.add(static_cast<double>(samples));
@@ -77,14 +68,8 @@ void WorkerMetrics::steps_finished(std::int64_t steps) { steps_.add(static_cast<
 
 void WorkerMetrics::model_loaded(double seconds) { load_duration_.observe(seconds); }
 
-void WorkerMetrics::set_memory_allocated(std::uint64_t bytes) {
-  memory_.set(static_cast<double>(bytes));
-}
-
-void WorkerMetrics::set_messages_rejected(std::uint64_t total) {
-  if (total <= rejected_total_) return;
-  rejected_.add(static_cast<double>(total - rejected_total_));
-  rejected_total_ = total;
+void WorkerMetrics::set_memory_free(std::int64_t bytes) {
+  if (bytes >= 0) memory_free_.set(static_cast<double>(bytes));
 }
 
 }  // namespace pa

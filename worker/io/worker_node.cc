@@ -10,8 +10,8 @@ constexpr int kMessagesPerTurn = 16;
 
 }  // namespace
 
-WorkerNode::WorkerNode(WorkerOptions options, StreamOptions streams, ClientTransport& control, ClientTransport& data,
-                       ComputeLink& compute, NoteSink notes)
+WorkerNode::WorkerNode(WorkerOptions options, StreamOptions streams, ClientTransport& control,
+                       ClientTransport& data, ComputeLink& compute, NoteSink notes)
     : core_(std::move(options)),
       streams_(streams),
       control_(control),
@@ -91,7 +91,9 @@ void WorkerNode::do_action(worker_action::SendControl& action) {
   (void)control_.send(action.message, {}).ok();
 }
 
-void WorkerNode::do_action(worker_action::SendData& action) { (void)data_.send(action.message, {}).ok(); }
+void WorkerNode::do_action(worker_action::SendData& action) {
+  (void)data_.send(action.message, {}).ok();
+}
 
 void WorkerNode::do_action(worker_action::Reconnect&) {
   for (ClientTransport* transport : {&control_, &data_}) {
@@ -102,7 +104,8 @@ void WorkerNode::do_action(worker_action::Reconnect&) {
 }
 
 void WorkerNode::do_action(worker_action::Allocate& action) {
-  if (!streams_.allocate(action.buffer, action.bytes).ok()) pending_.emplace_back(worker_event::NoMemory{action.shard});
+  if (!streams_.allocate(action.buffer, action.bytes).ok())
+    pending_.emplace_back(worker_event::NoMemory{action.shard});
 }
 
 void WorkerNode::do_action(worker_action::Receive& action) {

@@ -21,8 +21,8 @@ class WorkerNode {
   using NoteSink = std::function<void(const WorkerNote&)>;
 
   /// The references must outlive the node. `notes` may be empty.
-  WorkerNode(WorkerOptions options, StreamOptions streams, ClientTransport& control, ClientTransport& data,
-             ComputeLink& compute, NoteSink notes);
+  WorkerNode(WorkerOptions options, StreamOptions streams, ClientTransport& control,
+             ClientTransport& data, ComputeLink& compute, NoteSink notes);
 
   /// Takes what has come in, up to a bound, and does what is due. Returns true if there may be more to take at once.
   bool turn(TimePoint now);
@@ -48,11 +48,15 @@ class WorkerNode {
   void do_action(worker_action::SendData& action);
   void do_action(worker_action::Reconnect& action);
   void do_action(worker_action::Allocate& action);
-  void do_action(worker_action::Adopt& action) { streams_.adopt(action.buffer, std::move(action.memory)); }
+  void do_action(worker_action::Adopt& action) {
+    streams_.adopt(action.buffer, std::move(action.memory));
+  }
   void do_action(worker_action::Release& action) { streams_.release(action.buffer); }
   void do_action(worker_action::Receive& action);
   void do_action(worker_action::StartSending& action);
-  void do_action(worker_action::Append& action) { streams_.append(action.stream, action.piece, action.last); }
+  void do_action(worker_action::Append& action) {
+    streams_.append(action.stream, action.piece, action.last);
+  }
   void do_action(worker_action::Close& action) { streams_.close(action.stream); }
   void do_action(worker_action::Run& action);
   void do_action(worker_action::Cancel& action) { compute_.cancel(action.shard); }

@@ -20,12 +20,13 @@ class WorkerNotes {
 /// Counts what passes between loop and device.
 class MeteredCompute : public ComputeLink {
  public:
-  MeteredCompute(ComputeLink& device, WorkerMetrics& metrics) : device_(device), metrics_(metrics) {}
+  MeteredCompute(ComputeLink& device, WorkerMetrics& metrics)
+      : device_(device), metrics_(metrics) {}
 
   void run(ShardJob job) override { device_.run(std::move(job)); }
   void cancel(ShardId shard) override { device_.cancel(shard); }
   [[nodiscard]] std::optional<EngineReport> poll() override;
-  [[nodiscard]] std::int64_t free_memory_bytes() const override { return device_.free_memory_bytes(); }
+  [[nodiscard]] std::int64_t free_memory_bytes() const override;
 
  private:
   ComputeLink& device_;

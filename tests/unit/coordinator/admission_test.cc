@@ -27,10 +27,13 @@ Request sample_of(std::int64_t samples) {
   return request;
 }
 
-TensorEntry f32(const std::string& name, Shape shape) { return {{name, DType::kF32, std::move(shape)}, {}}; }
+TensorEntry f32(const std::string& name, Shape shape) {
+  return {{name, DType::kF32, std::move(shape)}, {}};
+}
 
 /// The error's field and message, or "admitted".
-std::string refusal(const Request& request, const std::vector<TensorEntry>& tensors, const ModelInfo& model = digits()) {
+std::string refusal(const Request& request, const std::vector<TensorEntry>& tensors,
+                    const ModelInfo& model = digits()) {
   const Result<Admitted> admitted = admit(request, tensors, model, {});
   return admitted.ok() ? "admitted" : admitted.error().field + ": " + admitted.error().message;
 }
@@ -50,7 +53,8 @@ TEST(Admission, LaysOutConditionsByRow) {
   request.positive = {{.tensors = "cond.0", .mask = {}, .area = {}}};
   const Result<Admitted> admitted = admit(
       request,
-      {f32("cond.0.context", {1, 5, 32}), f32("cond.0.y", {3, 16}), f32("noise", {3, 1, 8, 8})}, digits(), {});
+      {f32("cond.0.context", {1, 5, 32}), f32("cond.0.y", {3, 16}), f32("noise", {3, 1, 8, 8})},
+      digits(), {});
   ASSERT_TRUE(admitted.ok()) << admitted.error().message;
   EXPECT_EQ(admitted->inputs[0].rows, RowsOf::kAll);
   EXPECT_EQ(admitted->inputs[1].rows, RowsOf::kSample);
@@ -62,19 +66,22 @@ TEST(Admission, KnowsTensorsOfOneSample) {
   Request request = sample_of(2);
   request.labels.clear();
   request.positive = {{.tensors = "cond.0", .mask = {}, .area = {}}};
-  const std::vector<TensorEntry> tensors = {f32("cond.0.context.0", {1, 4, 32}), f32("cond.0.context.1", {1, 9, 32}),
+  const std::vector<TensorEntry> tensors = {f32("cond.0.context.0", {1, 4, 32}),
+                                            f32("cond.0.context.1", {1, 9, 32}),
                                             f32("cond.0.y", {1, 16})};
   const Result<Admitted> admitted = admit(request, tensors, digits(), {});
   ASSERT_TRUE(admitted.ok()) << admitted.error().message;
   EXPECT_EQ(admitted->inputs[1].rows, RowsOf::kOne);
   EXPECT_EQ(admitted->inputs[1].only, 1);
-  EXPECT_THAT(refusal(request, {tensors[0], tensors[2]}), HasSubstr("needs the tensor 'cond.0.context'"));
+  EXPECT_THAT(refusal(request, {tensors[0], tensors[2]}),
+              HasSubstr("needs the tensor 'cond.0.context'"));
 }
 
 TEST(Admission, RefusesByNameAndSaysWhatWasExpected) {
   Request request = sample_of(2);
   request.labels[1] = "11";
-  EXPECT_THAT(refusal(request, {}), ::testing::StartsWith("/labels/1: model 'digits' has no label '11'"));
+  EXPECT_THAT(refusal(request, {}),
+              ::testing::StartsWith("/labels/1: model 'digits' has no label '11'"));
 
   request = sample_of(2);
   request.labels.pop_back();
@@ -82,10 +89,14 @@ TEST(Admission, RefusesByNameAndSaysWhatWasExpected) {
 
   request = sample_of(2);
   request.latent_shape = {1, 8, 9};
-  EXPECT_THAT(refusal(request, {}), HasSubstr("/latent_shape: latent_shape is [1, 8, 9]; model 'digits' takes [1, 8, 8]"));
+  EXPECT_THAT(
+      refusal(request, {}),
+      HasSubstr("/latent_shape: latent_shape is [1, 8, 9]; model 'digits' takes [1, 8, 8]"));
 
-  EXPECT_THAT(refusal(sample_of(2), {f32("stray", {2})}), HasSubstr("nothing in the request uses tensor 'stray'"));
-  EXPECT_THAT(refusal(sample_of(2), {f32("noise", {3, 1, 8, 8})}), HasSubstr("expected F32 [2, 1, 8, 8]"));
+  EXPECT_THAT(refusal(sample_of(2), {f32("stray", {2})}),
+              HasSubstr("nothing in the request uses tensor 'stray'"));
+  EXPECT_THAT(refusal(sample_of(2), {f32("noise", {3, 1, 8, 8})}),
+              HasSubstr("expected F32 [2, 1, 8, 8]"));
   EXPECT_THAT(refusal(sample_of(0), {}), HasSubstr("/samples: samples is 0"));
 
   request = sample_of(2);
@@ -109,8 +120,10 @@ TEST(Admission, RefusesSizesThatOverflowOrExceedTheLimit) {
   noop.name = "noop";
   noop.family = "noop";
   EXPECT_EQ(refusal(request, {f32("x", {2, 4})}, noop), "admitted");
-  EXPECT_THAT(refusal(request, {f32("x", {2, std::int64_t{1} << 62})}, noop), HasSubstr("must fit 63 bits"));
-  EXPECT_THAT(refusal(request, {f32("x", {2, std::int64_t{1} << 40})}, noop), HasSubstr("this cluster takes"));
+  EXPECT_THAT(refusal(request, {f32("x", {2, std::int64_t{1} << 62})}, noop),
+              HasSubstr("must fit 63 bits"));
+  EXPECT_THAT(refusal(request, {f32("x", {2, std::int64_t{1} << 40})}, noop),
+              HasSubstr("this cluster takes"));
   EXPECT_THAT(refusal(request, {f32("x", {3, 4})}, noop), HasSubstr("expected F32 [2, ...]"));
 }
 

@@ -102,7 +102,9 @@ class Harness {
     feed(event::FromWorker{PeerId{200 + n}, true, done});
     feed(StreamArrived{stream, done.stream_upto, false});
   }
-  void deliver_all(std::uint64_t n, const Assign& assign) { deliver(n, assign, 0, assign.samples.size()); }
+  void deliver_all(std::uint64_t n, const Assign& assign) {
+    deliver(n, assign, 0, assign.samples.size());
+  }
 
   std::vector<Action> actions;
   TimePoint now_;
@@ -138,7 +140,8 @@ TEST(Coordinator, SplitsByWeightAndMergesInOrder) {
     const auto* append = std::get_if<action::Append>(&action);
     if (append == nullptr || append->stream.kind != StreamKind::kRequestResult) continue;
     EXPECT_EQ(append->piece.offset, append->piece.at);
-    for (std::uint64_t row = append->piece.at / 16; row < (append->piece.at + append->piece.bytes) / 16; ++row) {
+    for (std::uint64_t row = append->piece.at / 16;
+         row < (append->piece.at + append->piece.bytes) / 16; ++row) {
       EXPECT_FALSE(placed[row]);
       placed[row] = true;
     }
@@ -154,7 +157,8 @@ TEST(Coordinator, ShipsEachWorkerItsRowsOnly) {
   std::vector<Piece> pieces;
   for (const Action& action : h.actions) {
     const auto* append = std::get_if<action::Append>(&action);
-    if (append != nullptr && append->stream.kind == StreamKind::kShardInput) pieces.push_back(append->piece);
+    if (append != nullptr && append->stream.kind == StreamKind::kShardInput)
+      pieces.push_back(append->piece);
   }
   ASSERT_EQ(pieces.size(), 2u);
   EXPECT_EQ(pieces[0].offset, 0u);
@@ -204,11 +208,13 @@ TEST(Coordinator, SuspectsThenLosesASilentWorker) {
   h.join(2, 1);
   h.submit(1, 2);
   h.advance(1s);
-  h.feed(event::FromWorker{PeerId{101}, false, Heartbeat{WorkerId{1}, 0, 0, 0, {}, {h.assigns(1)[0].shard}}});
+  h.feed(event::FromWorker{PeerId{101}, false,
+                           Heartbeat{WorkerId{1}, 0, 0, 0, {}, {h.assigns(1)[0].shard}}});
   h.advance(600ms);  // worker 2 is silent for 1.6 s
   h.submit(2, 2);
   EXPECT_EQ(h.assigns(1).back().samples.size(), 2u) << "a suspect worker gets no new work";
-  h.feed(event::FromWorker{PeerId{101}, false, Heartbeat{WorkerId{1}, 1, 0, 0, {}, {h.assigns(1)[0].shard}}});
+  h.feed(event::FromWorker{PeerId{101}, false,
+                           Heartbeat{WorkerId{1}, 1, 0, 0, {}, {h.assigns(1)[0].shard}}});
   h.advance(1400ms);  // 3 s
   EXPECT_EQ(h.assigns(1).back().request, (RequestId{0, 1})) << "its sample went to worker 1";
 }
@@ -257,7 +263,8 @@ TEST(Coordinator, RefusesWhatItCannotRun) {
   request.model = "noob";
   other.feed(event::Submitted{PeerId{5}, submit, request});
   EXPECT_THAT(other.last<Refused>()->error.message, HasSubstr("did you mean 'noop'"));
-  other.feed(event::Submitted{PeerId{5}, submit, invalid("samples: expected a number", "/samples")});
+  other.feed(
+      event::Submitted{PeerId{5}, submit, invalid("samples: expected a number", "/samples")});
   EXPECT_EQ(other.last<Refused>()->error.field, "/samples");
 }
 
@@ -453,8 +460,9 @@ TEST(Coordinator, ShutdownFinishesWhatRunsAndThenExits) {
   h.submit(2, 1);
   ASSERT_NE(h.last<Refused>(), nullptr);
   const auto exits = [&] {
-    return std::any_of(h.actions.begin(), h.actions.end(),
-                       [](const Action& action) { return std::holds_alternative<action::Exit>(action); });
+    return std::any_of(h.actions.begin(), h.actions.end(), [](const Action& action) {
+      return std::holds_alternative<action::Exit>(action);
+    });
   };
   EXPECT_FALSE(exits());
   h.deliver_all(1, h.assigns(1)[0]);

@@ -10,13 +10,15 @@ namespace {
 
 std::vector<PlanCandidate> with_weights(const std::vector<double>& weights) {
   std::vector<PlanCandidate> candidates;
-  for (std::size_t i = 0; i < weights.size(); ++i) candidates.push_back({WorkerId{i + 1}, weights[i], {}});
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    candidates.push_back({WorkerId{i + 1}, weights[i], {}});
   return candidates;
 }
 
 std::vector<std::int64_t> shares(std::int64_t samples, const std::vector<double>& weights) {
   std::vector<std::int64_t> counts;
-  for (const PlannedShare& share : plan_by_weight(samples, with_weights(weights)).shares) counts.push_back(share.samples);
+  for (const PlannedShare& share : plan_by_weight(samples, with_weights(weights)).shares)
+    counts.push_back(share.samples);
   return counts;
 }
 
@@ -69,7 +71,8 @@ TEST(Planner, SharesAddUpAndStayWithinOneOfExact) {
     const Counts counts = shares(samples, weights);
     EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), std::int64_t{0}), samples);
     for (std::size_t i = 0; i < weights.size(); ++i) {
-      EXPECT_NEAR(static_cast<double>(counts[i]), static_cast<double>(samples) * weights[i] / total, 1.0);
+      EXPECT_NEAR(static_cast<double>(counts[i]), static_cast<double>(samples) * weights[i] / total,
+                  1.0);
     }
   }
 }

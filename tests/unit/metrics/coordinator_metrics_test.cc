@@ -41,7 +41,7 @@ TEST_F(CoordinatorMetricsTest, AreThereAtZeroOverHttp) {
         "pa_queue_items 0",
         "pa_batch_items_count 0",
         "pa_chunk_retries_total{reason=\"lost\"} 0",
-        "pa_chunk_retries_total{reason=\"oom\"} 0",
+        "pa_chunk_retries_total{reason=\"timeout\"} 0",
         "pa_messages_rejected_total 0",
         "pa_plan_share_ratio{device=\"box:cuda:0\"} 0",
         "pa_device_assigned_items_total{device=\"box:cuda:0\"} 0",
@@ -80,7 +80,7 @@ TEST_F(CoordinatorMetricsTest, FollowADevice) {
   coordinator.planned("a", 0.75);
   coordinator.samples_assigned("a", 15);
   coordinator.samples_finished("a", 14, 280);
-  coordinator.shard_retried(RetryReason::kOutOfMemory);
+  coordinator.shard_retried(RetryReason::kTimeout);
   coordinator.transferred("a", TransferDirection::kReceived, TransferKind::kResult, 4096);
   coordinator.set_load(2, 6);
   expect("pa_worker_state{device=\"a\",state=\"live\"}", "0");
@@ -90,7 +90,7 @@ TEST_F(CoordinatorMetricsTest, FollowADevice) {
   expect("pa_device_assigned_items_total{device=\"a\"}", "15");
   expect("pa_device_completed_items_total{device=\"a\"}", "14");
   expect("pa_device_completed_steps_total{device=\"a\"}", "280");
-  expect("pa_chunk_retries_total{reason=\"oom\"}", "1");
+  expect("pa_chunk_retries_total{reason=\"timeout\"}", "1");
   expect("pa_transfer_bytes_total{device=\"a\",direction=\"received\",kind=\"result\"}", "4096");
   expect("pa_inflight_requests", "2");
   expect("pa_queue_items", "6");

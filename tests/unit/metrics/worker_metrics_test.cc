@@ -16,14 +16,12 @@ TEST(WorkerMetrics, AreThereAtZero) {
   worker.device_ready("cuda:0", "Some GPU");
   const std::string text = metrics.scrape();
   for (const char* series :
-       {"pa_device_busy_seconds_total{device=\"box:cuda:0\",phase=\"copy_in\"} 0",
-        "pa_device_busy_seconds_total{device=\"box:cuda:0\",phase=\"compute\"} 0",
-        "pa_device_busy_seconds_total{device=\"box:cuda:0\",phase=\"copy_out\"} 0",
+       {"pa_device_busy_seconds_total{device=\"box:cuda:0\",phase=\"compute\"} 0",
         "pa_device_items_total{device=\"box:cuda:0\"} 0",
         "pa_device_steps_total{device=\"box:cuda:0\"} 0",
         "pa_step_duration_seconds_count{device=\"box:cuda:0\"} 0",
         "pa_model_load_duration_seconds_count{device=\"box:cuda:0\"} 0",
-        "pa_memory_allocated_bytes{device=\"box:cuda:0\"} 0", "pa_messages_rejected_total 0",
+        "pa_memory_free_bytes{device=\"box:cuda:0\"} 0",
         "pa_device_info{device=\"box:cuda:0\",kind=\"cuda:0\",name=\"Some GPU\"} 1"}) {
     EXPECT_THAT(text, HasSubstr(std::string("\n") + series + "\n"));
   }
@@ -32,14 +30,13 @@ TEST(WorkerMetrics, AreThereAtZero) {
 TEST(WorkerMetrics, Count) {
   Metrics metrics;
   WorkerMetrics worker(metrics, kName);
-  worker.busy(BusyPhase::kCompute, 1.5);
   worker.pass_finished(0.5);
   worker.pass_finished(1.0);
   worker.samples_finished(3);
   worker.steps_finished(60);
   worker.model_loaded(2);
-  worker.set_memory_allocated(1u << 20);
-  worker.set_messages_rejected(2);
+  worker.set_memory_free(1 << 20);
+  worker.set_memory_free(-1);
   const std::string text = metrics.scrape();
   for (const char* series :
        {"pa_device_busy_seconds_total{device=\"box:cuda:0\",phase=\"compute\"} 1.5",
@@ -48,8 +45,7 @@ TEST(WorkerMetrics, Count) {
         "pa_device_items_total{device=\"box:cuda:0\"} 3",
         "pa_device_steps_total{device=\"box:cuda:0\"} 60",
         "pa_model_load_duration_seconds_sum{device=\"box:cuda:0\"} 2",
-        "pa_memory_allocated_bytes{device=\"box:cuda:0\"} 1048576",
-        "pa_messages_rejected_total 2"}) {
+        "pa_memory_free_bytes{device=\"box:cuda:0\"} 1048576"}) {
     EXPECT_THAT(text, HasSubstr(std::string("\n") + series + "\n"));
   }
 }

@@ -46,7 +46,8 @@ class Harness {
     return message;
   }
   void inputs_arrive(const Assign& assign) {
-    feed(StreamArrived{{StreamKind::kShardInput, assign.request, assign.shard}, assign.samples.size() * 16, true});
+    feed(StreamArrived{
+        {StreamKind::kShardInput, assign.request, assign.shard}, assign.samples.size() * 16, true});
   }
   void finish(const Assign& assign, std::int64_t first, std::int64_t count) {
     RowsFinished rows;
@@ -66,8 +67,10 @@ class Harness {
     std::vector<T> found;
     for (const WorkerAction& action : actions) {
       const Message* message = nullptr;
-      if (const auto* control = std::get_if<worker_action::SendControl>(&action)) message = &control->message;
-      if (const auto* data = std::get_if<worker_action::SendData>(&action)) message = &data->message;
+      if (const auto* control = std::get_if<worker_action::SendControl>(&action))
+        message = &control->message;
+      if (const auto* data = std::get_if<worker_action::SendData>(&action))
+        message = &data->message;
       if (message == nullptr) continue;
       if (const T* typed = std::get_if<T>(message)) found.push_back(*typed);
     }
@@ -175,9 +178,11 @@ TEST(WorkerCore, MakesFreshConnectionsWhenTheCoordinatorIsSilent) {
   h.inputs_arrive(assign);
   h.advance(3s);
   EXPECT_EQ(h.did<worker_action::Reconnect>().size(), 1u);
-  EXPECT_TRUE(h.did<worker_action::Cancel>().empty()) << "the work goes on until another session begins";
+  EXPECT_TRUE(h.did<worker_action::Cancel>().empty())
+      << "the work goes on until another session begins";
   h.go_live(/*id=*/2);
-  EXPECT_EQ(h.did<worker_action::Cancel>().size(), 1u) << "the coordinator gave the samples to others";
+  EXPECT_EQ(h.did<worker_action::Cancel>().size(), 1u)
+      << "the coordinator gave the samples to others";
 }
 
 TEST(WorkerCore, DrainFinishesWhatItHoldsThenLeaves) {
@@ -226,7 +231,8 @@ TEST(WorkerCore, SendsProgressOnceAnInterval) {
   h.go_live();
   const Assign assign = h.assign(1);
   h.inputs_arrive(assign);
-  for (int step = 1; step <= 5; ++step) h.feed(worker_event::Reported{ShardMoved{ShardId{1}, step, 0.1 * step}});
+  for (int step = 1; step <= 5; ++step)
+    h.feed(worker_event::Reported{ShardMoved{ShardId{1}, step, 1, 0.1 * step}});
   EXPECT_TRUE(h.sent<WorkerProgress>().empty());
   h.advance(100ms);
   ASSERT_EQ(h.sent<WorkerProgress>().size(), 1u);
