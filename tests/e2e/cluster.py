@@ -101,10 +101,10 @@ class Result:
 
 
 class Run:
-    """A `pa` command that runs. `result()` waits for it; `end()` waits without caring how it ends."""
+    """A `pa` command that runs."""
 
     def __init__(self, arguments, out, limit):
-        self.out, self.limit = out, limit
+        self.out, self.limit, self.ended = out, limit, None
         command = [BIN / "pa", *map(str, arguments)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -112,39 +112,42 @@ class Run:
         )
 
     def end(self):
-        """The exit code, standard output and standard error."""
-        out, err = self.process.communicate(timeout=self.limit)
-        return self.process.returncode, out, err
+        """Waits; the exit code, standard output and standard error."""
+        if self.ended is None:
+            out, err = self.process.communicate(timeout=self.limit)
+            self.ended = (self.process.returncode, out, err)
+        return self.ended
 
     def result(self):
+        """Waits for the end, which must be a good one; what the run has made."""
         code, _, err = self.end()
         assert code == DONE, err
         return Result(self.out)
 
     def kill(self):
-        if self.process.poll() is None:
+        if self.ended is None:
             self.process.kill()
-        self.process.communicate()
+            self.process.communicate()
 
 
 class Cluster:
     """What `pa up` makes. A context manager: ready when entered, gone when left.
 
-    workers: a number, or a list of --worker specifications.
+    workers: a number, or a list of --worker specifications. state: a folder, instead of one of its own.
     """
 
-    def __init__(self, workers=2, models=MODELS):
+    def __init__(self, workers=2, models=MODELS, state=None):
         if isinstance(workers, int):
             self.arguments = ["--workers", str(workers)]
         else:
             self.arguments = [argument for worker in workers for argument in ("--worker", worker)]
-        self.models = models
+        self.models, self.state = models, state
         self.runs = []
 
     def __enter__(self):
         self.exits = contextlib.ExitStack()
         self.folder = self.exits.enter_context(short_folder())
-        self.state = self.folder / "s"
+        self.state = self.state or self.folder / "s"
         self.log = self.folder / "up.log"
         with self.log.open("w") as log:
             command = [BIN / "pa", "up", *self.arguments, "--models", self.models, "--state", self.state]
@@ -169,6 +172,9 @@ class Cluster:
         for run in self.runs:
             run.kill()
         if self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                for pid in filter(None, self.pids()):
+                    os.kill(pid, signal.SIGCONT)  # A test may have left one stopped.
             self.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(HANG)
@@ -229,6 +235,15 @@ class Cluster:
     def run(self, *arguments, **options):
         """Runs a request and reads its result."""
         return self.start(*arguments, **options).result()
+
+    def computing(self, name):
+        """Whether a worker has begun to compute."""
+        return self.metrics(name)[f'pa_device_steps_total{{device="{name}"}}'] > 0
+
+    def idle(self):
+        """Whether there is nothing to do any more."""
+        status = self.status()
+        return not status["requests"] and all(worker["assigned"] == 0 for worker in status["workers"])
 
     def start_digits(self, count, *arguments, seed=1):
         """Begins to draw `count` digits, 0 to 9 again and again."""
