@@ -23,7 +23,7 @@ fail() {
 
 # A name, or alternatives in order of preference, as releases name things differently.
 packages=(
-  ca-certificates ccache cmake g++ git "mold|lld" ninja-build pkg-config python3 python3-pip
+  ca-certificates ccache cmake g++ git "mold|lld" ninja-build python3 python3-pip
   cppzmq-dev libcivetweb-dev libcli11-dev libfmt-dev "libmsgpack-cxx-dev|libmsgpack-dev" libpng-dev
   libsodium-dev libspdlog-dev libsqlite3-dev libxxhash-dev libyaml-cpp-dev libzmq3-dev
   nlohmann-json3-dev prometheus-cpp-dev

@@ -2,8 +2,6 @@
 #
 # Their headers count as system headers, so our warnings do not reach into them.
 
-find_package(PkgConfig REQUIRED)
-
 # Fails with one sentence that says how to get what is missing.
 function(pa_missing what)
   set(script deploy/install_deps.sh)
@@ -16,11 +14,10 @@ function(pa_missing what)
 endfunction()
 
 # pa_dependency(NAME PACKAGE p TARGETS t...): deps::NAME from a CMake package config.
-# pa_dependency(NAME MODULE m): deps::NAME from a pkg-config module.
 # pa_dependency(NAME HEADER h LIBRARIES l...): deps::NAME from a header and library names.
 # DEFINE and DEPS add definitions and further targets.
 function(pa_dependency name)
-  cmake_parse_arguments(ARG "" "PACKAGE;MODULE;HEADER" "TARGETS;LIBRARIES;DEFINE;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "PACKAGE;HEADER" "TARGETS;LIBRARIES;DEFINE;DEPS" ${ARGN})
   add_library(deps::${name} INTERFACE IMPORTED GLOBAL)
   if(ARG_PACKAGE)
     find_package(${ARG_PACKAGE} QUIET)
@@ -30,12 +27,6 @@ function(pa_dependency name)
       endif()
     endforeach()
     target_link_libraries(deps::${name} INTERFACE ${ARG_TARGETS})
-  elseif(ARG_MODULE)
-    pkg_check_modules(PA_${name} QUIET IMPORTED_TARGET ${ARG_MODULE})
-    if(NOT PA_${name}_FOUND)
-      pa_missing(${ARG_MODULE})
-    endif()
-    target_link_libraries(deps::${name} INTERFACE PkgConfig::PA_${name})
   else()
     find_path(PA_${name}_INCLUDE ${ARG_HEADER})
     mark_as_advanced(PA_${name}_INCLUDE)
@@ -56,7 +47,7 @@ function(pa_dependency name)
   target_compile_definitions(deps::${name} INTERFACE ${ARG_DEFINE})
 endfunction()
 
-pa_dependency(libzmq MODULE libzmq)
+pa_dependency(libzmq HEADER zmq.h LIBRARIES zmq)
 pa_dependency(zmq HEADER zmq.hpp DEPS deps::libzmq)
 pa_dependency(msgpack HEADER msgpack.hpp DEFINE MSGPACK_NO_BOOST)
 pa_dependency(yaml PACKAGE yaml-cpp TARGETS yaml-cpp)
@@ -69,7 +60,7 @@ pa_dependency(json PACKAGE nlohmann_json TARGETS nlohmann_json::nlohmann_json)
 pa_dependency(xxhash HEADER xxhash.h DEFINE XXH_INLINE_ALL)
 pa_dependency(png PACKAGE PNG TARGETS PNG::PNG)
 pa_dependency(sqlite PACKAGE SQLite3 TARGETS SQLite::SQLite3)
-pa_dependency(sodium MODULE libsodium)
+pa_dependency(sodium HEADER sodium.h LIBRARIES sodium)
 
 if(PA_BUILD_TESTS)
   pa_dependency(gtest PACKAGE GTest TARGETS GTest::gtest_main GTest::gmock)
