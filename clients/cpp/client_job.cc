@@ -115,13 +115,29 @@ void ClientJob::on(const Message& message, TimePoint now, std::vector<Outgoing>&
   } else if (const auto* done = std::get_if<Done>(&message)) {
     on_done(*done, now, out);
   } else if (const auto* refused = std::get_if<Refused>(&message)) {
-    if (cancelled_) return finish(Error{Code::kCancelled, "cancelled", {}});
-    Error error = refused->error;
-    if (error.code == Code::kOverloaded && refused->retry_after_seconds > 0) {
-      error.message += "; try again in " + seconds_text(from_seconds(refused->retry_after_seconds));
-    }
-    finish(std::move(error));
+    on_refused(*refused, now);
   }
+}
+
+void ClientJob::on_refused(const Refused& refused, TimePoint now) {
+  if (cancelled_) return finish(Error{Code::kCancelled, "cancelled", {}});
+  const Duration retry_after = from_seconds(refused.retry_after_seconds);
+  if (accepted_ && refused.retry_after_seconds > 0) {
+    // A coordinator that has just begun knows neither the request nor, yet, its workers.
+    if (!refused_ && callbacks_.on_notice) {
+      callbacks_.on_notice("the coordinator has forgotten the request and does not take it yet (" +
+                           refused.error.message + "); trying again");
+    }
+    refused_ = true;
+    resend_ = options_.first_resend;
+    next_submit_ = now + std::max(retry_after, options_.first_resend);
+    return;
+  }
+  Error error = refused.error;
+  if (error.code == Code::kOverloaded && refused.retry_after_seconds > 0) {
+    error.message += "; try again in " + seconds_text(retry_after);
+  }
+  finish(std::move(error));
 }
 
 void ClientJob::on_accepted(const Accepted& accepted, TimePoint now, std::vector<Outgoing>& out) {
@@ -154,6 +170,7 @@ void ClientJob::on_accepted(const Accepted& accepted, TimePoint now, std::vector
     done_.reset();
   }
   accepted_ = accepted;
+  refused_ = false;
   streams_.receive(result_stream(), kCoordinator, buffer, result_bytes_, done_.has_value(), now);
   check_complete(now);
 }
@@ -220,7 +237,8 @@ void ClientJob::tick(TimePoint now, std::vector<Outgoing>& out) {
     noticed_ = true;
   }
   send_submit(now, out);
-  if (reconnect_ && eager_) streams_.send(input_stream(), kCoordinator, kEagerBytes, 0, now);
+  if ((reconnect_ || refused_) && eager_)
+    streams_.send(input_stream(), kCoordinator, kEagerBytes, 0, now);
 }
 
 void ClientJob::cancel(TimePoint now, std::vector<Outgoing>& out) {

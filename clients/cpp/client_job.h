@@ -62,7 +62,8 @@ struct JobOptions {
 /// One request as its client sees it, from Submit to Done. No socket, thread or clock.
 ///
 /// The Submit is sent again until Done comes, so lost messages and a restarted coordinator cost time
-/// only. A coordinator that runs the request anew starts the result anew, into the same buffer.
+/// only. A coordinator that runs the request anew starts the result anew, into the same buffer. One
+/// that was accepted before is not given up because the next coordinator has no workers yet.
 ///
 /// Thread: the one that owns `streams`.
 class ClientJob {
@@ -107,6 +108,7 @@ class ClientJob {
   void send_submit(TimePoint now, std::vector<Outgoing>& out);
   void heard(TimePoint now);
   void on_accepted(const Accepted& accepted, TimePoint now, std::vector<Outgoing>& out);
+  void on_refused(const Refused& refused, TimePoint now);
   void on_done(const Done& done, TimePoint now, std::vector<Outgoing>& out);
   void check_complete(TimePoint now);
   void finish(Result<Outcome> end);
@@ -127,7 +129,8 @@ class ClientJob {
   int unanswered_ = 0;    ///< Submits since something was heard.
   bool noticed_ = false;  ///< The person who waits knows of the silence.
   bool reconnect_ = false;
-  bool eager_ = false;  ///< The tensors are sent without being asked for.
+  bool eager_ = false;    ///< The tensors are sent without being asked for.
+  bool refused_ = false;  ///< Accepted once, by a coordinator that is no more; not by this one yet.
 
   std::optional<Accepted> accepted_;
   std::optional<Done> done_;

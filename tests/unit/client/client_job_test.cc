@@ -199,6 +199,32 @@ TEST_F(ClientJobTest, ARefusalEndsItWithTheReason) {
   EXPECT_EQ(job_->end()->error().message, "queue full; try again in 3 s");
 }
 
+TEST_F(ClientJobTest, ARestartedCoordinatorThatHasNoWorkersYetIsAskedAgain) {
+  begin(4);
+  hear(accepted(1));
+  out_.clear();
+  for (int i = 0; i < 3; ++i) {
+    hear(Refused{{7, 7}, unavailable("no worker is live"), 1});
+    EXPECT_EQ(sent<Submit>(), static_cast<std::size_t>(i));
+    pass(seconds{1});
+  }
+  EXPECT_EQ(sent<Put>(), 3U);  // The new coordinator does not have the inputs.
+  EXPECT_EQ(notices_.size(), 1U);
+  hear(accepted(2));
+  hear(done());
+  put_result(2);
+  ASSERT_TRUE(job_->end());
+  EXPECT_TRUE(job_->end()->ok());
+}
+
+TEST_F(ClientJobTest, ARestartedCoordinatorMayRefuseForGood) {
+  begin(0);
+  hear(accepted(1));
+  hear(Refused{{7, 7}, invalid("samples is 9; this cluster takes 1 to 8"), 0});
+  ASSERT_TRUE(job_->end());
+  EXPECT_EQ(job_->end()->error().code, Code::kInvalid);
+}
+
 TEST_F(ClientJobTest, AFailureIsAcknowledgedAtOnce) {
   begin(0);
   hear(accepted());
