@@ -14,12 +14,10 @@ using ::testing::HasSubstr;
 
 class ClusterFileTest : public ::testing::Test {
  protected:
-  ClusterFileTest() : state_(::testing::TempDir() + "/pa_cluster_file_test") {
-    std::filesystem::create_directories(state_);
-  }
-  ~ClusterFileTest() override { std::filesystem::remove_all(state_); }
+  void SetUp() override { std::filesystem::create_directories(state_); }
+  void TearDown() override { std::filesystem::remove_all(state_); }
 
-  std::string state_;
+  const std::string state_ = ::testing::TempDir() + "/pa_cluster_file_test";
 };
 
 TEST_F(ClusterFileTest, ComesBackAndIsItsOwnersAlone) {
