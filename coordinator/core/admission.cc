@@ -150,6 +150,10 @@ class Admission {
       }
       known_.insert(name);
     }
+    if (request_.noise != NoiseKind::kGiven && find("noise") != nullptr) {
+      return invalid("there is a tensor 'noise', which would not be used; expected 'given'",
+                     "/noise");
+    }
     if (request_.noise == NoiseKind::kGiven && request_.add_noise && find("noise") == nullptr) {
       return invalid("noise is 'given', but there is no tensor 'noise'", "/noise");
     }

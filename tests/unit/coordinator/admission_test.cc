@@ -49,6 +49,7 @@ TEST(Admission, TellsStepsAndResultOfALabelledRequest) {
 
 TEST(Admission, LaysOutConditionsByRow) {
   Request request = sample_of(3);
+  request.noise = NoiseKind::kGiven;
   request.labels.clear();
   request.positive = {{.tensors = "cond.0", .mask = {}, .area = {}}};
   const Result<Admitted> admitted = admit(
@@ -97,6 +98,8 @@ TEST(Admission, RefusesByNameAndSaysWhatWasExpected) {
               HasSubstr("nothing in the request uses tensor 'stray'"));
   EXPECT_THAT(refusal(sample_of(2), {f32("noise", {3, 1, 8, 8})}),
               HasSubstr("expected F32 [2, 1, 8, 8]"));
+  EXPECT_THAT(refusal(sample_of(2), {f32("noise", {2, 1, 8, 8})}),
+              ::testing::StartsWith("/noise: there is a tensor 'noise', which would not be used"));
   EXPECT_THAT(refusal(sample_of(0), {}), HasSubstr("/samples: samples is 0"));
 
   request = sample_of(2);
