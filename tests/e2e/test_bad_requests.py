@@ -79,6 +79,7 @@ TENSORS = {
     "rows for other samples": (
         GIVEN_NOISE, {"noise": zeros(3, 1, 8, 8)}, r"/tensors/noise: .*\[3, 1, 8, 8\]; expected F32 \[2, 1, 8, 8\]"
     ),
+    "noise where none is asked for": (LABELLED, {"noise": zeros(2, 1, 8, 8)}, r"/noise: .*expected 'given'"),
     "nobody's tensor": (LABELLED, {"stuff": zeros(2)}, r"/tensors/stuff: nothing .*uses tensor 'stuff'"),
     "a condition of no polarity": (LABELLED, {"cond__3__y": zeros(1, 32)}, r"/tensors/cond.3.y: nothing .*uses"),
     "a condition of another width": (
@@ -155,7 +156,8 @@ def test_a_safetensors_file_without_a_request_is_none(cluster, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [('{"op": "sample",', "not JSON: .*line 1, column 17"), ("[1]", "expected an object, found a list")]
+    ("text", "expected"),
+    [('{"op": "sample",', "not JSON: .*line 1, column 17"), ("[1]", "expected an object, found a list")],
 )
 def test_a_request_is_a_json_object(cluster, tmp_path, text, expected):
     path = tensors.write(tmp_path / "request", {}, {"request": text})

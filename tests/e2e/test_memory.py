@@ -47,6 +47,8 @@ def test_a_request_of_168_mib(tmp_path, record_property):
             "pa": 1024 * int(done.stdout.splitlines()[-1]),
         }
     (result,) = tensors.File(out).tensors.values()
+    for file in (request, out):
+        file.unlink()  # The test's folder is kept.
     np.testing.assert_array_equal(result, x)
     for program, peak in peaks.items():
         ratio = peak / PAYLOAD

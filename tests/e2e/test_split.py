@@ -52,6 +52,13 @@ def test_the_same_request_gives_the_same_result_again(two):
     assert difference(first, second) == 0
 
 
+def test_requests_that_run_at_once_do_not_mix(two):
+    runs = [two.start_digits(count, "--steps", 10, seed=count) for count in (5, 6, 7)]
+    together = [run.result() for run in runs]
+    for count, result in zip((5, 6, 7), together):
+        assert difference(result, two.digits(count, "--steps", 10, seed=count)) <= TOLERANCE
+
+
 def test_another_seed_gives_another_result(two):
     assert difference(two.digits(4, "--steps", 4), two.digits(4, "--steps", 4, seed=2)) > 0.1
 
