@@ -106,16 +106,21 @@ class Run:
     def __init__(self, arguments, out, limit):
         self.out, self.limit, self.ended = out, limit, None
         command = [BIN / "pa", *map(str, arguments)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=environment(),
-        )
+        self.errors = out.with_suffix(".err")
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment()
+            )
+
+    def said(self):
+        """Standard error so far."""
+        return self.errors.read_text()
 
     def end(self):
         """Waits; the exit code, standard output and standard error."""
         if self.ended is None:
-            out, err = self.process.communicate(timeout=self.limit)
-            self.ended = (self.process.returncode, out, err)
+            out, _ = self.process.communicate(timeout=self.limit)
+            self.ended = (self.process.returncode, out, self.said())
         return self.ended
 
     def result(self):
