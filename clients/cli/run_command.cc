@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <optional>
 
@@ -61,6 +62,24 @@ struct Destination {
   }
 };
 
+/// Before anything runs: whether `file`, given by `option`, can be written where it is to be.
+Status check_writable(const std::string& option, const std::string& file) {
+  if (file.empty()) return {};
+  const std::filesystem::path path(file);
+  const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) {
+    return invalid(option + ": there is no directory " + folder);
+  }
+  if (std::filesystem::is_directory(path, error)) {
+    return invalid(option + ": " + file + " is a directory; expected a file");
+  }
+  if (::access(folder.c_str(), W_OK) != 0) {
+    return invalid(option + ": the directory " + folder + " cannot be written to");
+  }
+  return {};
+}
+
 struct Prepared {
   Submission submission;
   Request request;
@@ -71,6 +90,10 @@ Result<Prepared> prepare(const RunCommand& command) {
   if (!command.request_file.empty()) {
     PA_ASSIGN(file, read_request_file(command.request_file));
   }
+  const auto named = [&](Error error) {
+    if (!command.request_file.empty()) error.message = command.request_file + ": " + error.message;
+    return error;
+  };
   std::int64_t rows = 0;
   for (const InputTensor& tensor : file.tensors) {
     const bool is_batch =
@@ -81,13 +104,15 @@ Result<Prepared> prepare(const RunCommand& command) {
   if (command.plan_only && !file.json.empty()) {
     if (const auto base = parse_request(file.json); base.ok()) op = base->op;
   }
-  PA_ASSIGN(std::string json, build_request(op, file.json, command.overrides, rows));
-  PA_ASSIGN(Request request, parse_request(json));
+  Result<std::string> json = build_request(op, file.json, command.overrides, rows);
+  if (!json.ok()) return named(json.error());
+  Result<Request> request = parse_request(*json);
+  if (!request.ok()) return named(request.error());
   Submission submission;
   submission.id = make_request_id();
-  submission.body = std::move(json);
+  submission.body = std::move(*json);
   submission.tensors = std::move(file.tensors);
-  return Prepared{std::move(submission), std::move(request)};
+  return Prepared{std::move(submission), std::move(*request)};
 }
 
 Result<std::unique_ptr<Client>> connect(const RunCommand& command) {
@@ -174,7 +199,7 @@ int sample(const RunCommand& command, Prepared prepared, Client& client, Interru
                             [&] { return interrupt.requested(); });
   bar.clear();
   if (!outcome.ok()) {
-    client.settle(kSettleLimit);
+    if (outcome.error().code != Code::kUnavailable) client.settle(kSettleLimit);
     return fail(outcome.error());
   }
   report.outcome = std::move(outcome).value();
@@ -203,6 +228,13 @@ int sample(const RunCommand& command, Prepared prepared, Client& client, Interru
 int run(const RunCommand& command) {
   std::optional<Interrupt> interrupt;  // Before the first thread, which must not take the signals.
   if (!command.plan_only) interrupt.emplace();
+  for (const auto& [option, file] :
+       {std::pair{"--out", &command.out_file}, {"--png", &command.png_file}}) {
+    const Status writable = check_writable(option, *file);
+    if (writable.ok()) continue;
+    std::fprintf(stderr, "pa: %s\n", writable.error().message.c_str());
+    return kUsage;
+  }
   auto prepared = prepare(command);
   if (!prepared.ok()) return fail(prepared.error());
   auto client = connect(command);

@@ -4,6 +4,7 @@
 
 #include "coordinator/core/coordinator.h"
 #include "shared/core/nearest.h"
+#include "shared/core/utf8.h"
 
 namespace pa {
 namespace {
@@ -246,8 +247,10 @@ void Coordinator::end(Job& job, const std::optional<Error>& error) {
   done.queue_seconds = to_seconds(job.started_at.value_or(now_) - job.admitted_at);
   for (std::size_t i = 0; i < job.samples.size(); ++i) {
     const SampleState state = job.samples[i].state;
-    if (state == SampleState::kDone || state == SampleState::kFailed)
-      done.samples.push_back(job.reports[i]);
+    if (state != SampleState::kDone && state != SampleState::kFailed) continue;
+    done.samples.push_back(job.reports[i]);
+    Error& reason = done.samples.back().error;
+    reason.message = shortened(reason.message, error_bytes(job.samples.size()));
   }
   progress_due_.erase(job.id);
   if (was_accepted && job.client && !error) send_progress(job);

@@ -78,6 +78,11 @@ std::vector<PlanCandidate> Coordinator::candidates(const std::string& model) con
     }
     candidates.push_back(std::move(candidate));
   }
+  // By name, so that a plan does not depend on who joined first.
+  std::sort(
+      candidates.begin(), candidates.end(), [this](const PlanCandidate& a, const PlanCandidate& b) {
+        return workers_.all().at(a.worker).hello.name < workers_.all().at(b.worker).hello.name;
+      });
   return candidates;
 }
 

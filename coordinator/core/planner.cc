@@ -44,10 +44,8 @@ Plan plan_by_weight(std::int64_t samples, std::span<const PlanCandidate> candida
   }
   if (!plan.placed) return plan;
 
-  std::stable_sort(remainders.begin(), remainders.end(), [&](const auto& a, const auto& b) {
-    if (a.first != b.first) return a.first < b.first;
-    return candidates[a.second].worker < candidates[b.second].worker;
-  });
+  std::stable_sort(remainders.begin(), remainders.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   for (std::size_t i = 0; left > 0; i = (i + 1) % remainders.size()) {
     ++plan.shares[remainders[i].second].samples;
     --left;

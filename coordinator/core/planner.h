@@ -25,7 +25,7 @@ struct PlannedShare {
 
 /// Shares `samples` out in proportion to weight, rounded by largest remainder; shares of zero are allowed.
 ///
-/// Pure: equal arguments give equal plans. Ties go to the smaller WorkerId. The shares add up to `samples`, in the
+/// Pure: equal arguments give equal plans. Ties go to the earlier candidate. The shares add up to `samples`, in the
 /// order of `candidates`; if every candidate is excluded or has weight 0 they are all zero, and `placed` is false.
 struct Plan {
   std::vector<PlannedShare> shares;

@@ -68,9 +68,9 @@ Settings coordinator_settings(CoordinatorConfig& config) {
   settings.section("limits",
                    "What requests may take. Checked before anything is allocated; more is refused "
                    "with a reason.");
-  settings.integer("limits.max_samples", config.limits.max_samples, {1, 1'000'000},
-                   "Samples of one request. Each costs the scheduler a record for as long as the "
-                   "request lives.");
+  settings.integer("limits.max_samples", config.limits.max_samples, {1, 4096},
+                   "Samples of one request. At most as many as one message can report on; larger "
+                   "batches are several requests.");
   settings.integer("limits.max_requests", config.limits.max_requests, {1, 100'000},
                    "Requests that are under way, or finished and not yet fetched.");
   settings.bytes("limits.max_request_bytes", config.limits.max_request_bytes, {kKiB, 64 * kTiB},

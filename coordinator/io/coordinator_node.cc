@@ -79,7 +79,7 @@ void CoordinatorNode::perform(Action& action) {
   std::visit([this](auto& specific) { do_action(specific); }, action);
 }
 
-void CoordinatorNode::do_action(action::Send& action) { send(action.peer, action.message, {}); }
+void CoordinatorNode::do_action(action::Send& action) { send(action.peer, action.message); }
 
 void CoordinatorNode::do_action(action::Allocate& action) {
   if (!streams_.allocate(action.buffer, action.bytes).ok())
@@ -98,8 +98,8 @@ void CoordinatorNode::do_action(Note& note) {
   if (notes_) notes_(note);
 }
 
-void CoordinatorNode::send(PeerId peer, const Message& message, const Buffer& payload) {
-  const Status sent = transport_.send(peer, message, payload);
+void CoordinatorNode::send(PeerId peer, const Message& message) {
+  const Status sent = transport_.send(peer, message, {});
   // A full queue loses the message: whoever needs it asks again. A gone peer is news.
   if (!sent.ok() && sent.error().code == Code::kUnavailable)
     pending_.emplace_back(event::PeerGone{peer});
@@ -112,7 +112,15 @@ void CoordinatorNode::settle() {
     outgoing_.clear();
     stream_events_.clear();
     streams_.pump(now_, outgoing_, stream_events_);
-    for (const Outgoing& out : outgoing_) send(out.peer, out.message, out.payload);
+    for (const Outgoing& out : outgoing_) {
+      const Status sent = transport_.send(out.peer, out.message, out.payload);
+      if (sent.ok()) continue;
+      if (sent.error().code == Code::kUnavailable) {
+        pending_.emplace_back(event::PeerGone{out.peer});
+      } else {
+        streams_.unsent(out, now_);
+      }
+    }
     for (const StreamEvent& event : stream_events_) {
       std::visit([this](const auto& specific) { feed(specific); }, event);
     }

@@ -62,7 +62,7 @@ class CoordinatorNode {
   void do_action(action::EraseJournal& action) { journal_.erase(action.request); }
   void do_action(action::Exit&) { exited_ = true; }
   void do_action(Note& note);
-  void send(PeerId peer, const Message& message, const Buffer& payload);
+  void send(PeerId peer, const Message& message);
   void settle();
 
   Coordinator core_;

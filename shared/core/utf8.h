@@ -16,4 +16,7 @@ namespace pa {
 /// `text` with every byte that is not valid UTF-8 replaced by U+FFFD.
 [[nodiscard]] std::string to_valid_utf8(std::string_view text);
 
+/// `text`, or as much of it as fits `limit` bytes followed by "...". Does not split a character.
+[[nodiscard]] std::string shortened(std::string_view text, std::size_t limit);
+
 }  // namespace pa

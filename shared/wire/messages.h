@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -147,6 +149,11 @@ struct SampleReport {
   Error error;  ///< Meaningful if `failed`.
   bool failed = false;
 };
+
+/// Bytes of an error's words in each of `samples` reports, so that all of them fit one message.
+[[nodiscard]] constexpr std::size_t error_bytes(std::size_t samples) {
+  return std::max<std::size_t>((std::size_t{256} << 10) / std::max<std::size_t>(samples, 1), 40);
+}
 
 /// coordinator -> client, after the last byte of the result stream. Kept until DoneAck.
 struct Done {

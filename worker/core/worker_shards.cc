@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "shared/core/utf8.h"
 #include "worker/core/worker_core.h"
 
 namespace pa {
@@ -144,7 +145,8 @@ void WorkerCore::fail_all(Held& held, const Error& error) {
 
 void WorkerCore::tell_done(Held& held, SamplesDone message) {
   worker_note::SamplesFinished note{held.assign.request, held.assign.shard, 0, 0, {}};
-  for (const SampleReport& report : message.samples) {
+  for (SampleReport& report : message.samples) {
+    report.error.message = shortened(report.error.message, error_bytes(message.samples.size()));
     if (!report.failed) {
       ++note.samples;
     } else if (++note.failed == 1) {

@@ -131,7 +131,9 @@ void WorkerNode::settle() {
     outgoing_.clear();
     stream_events_.clear();
     streams_.pump(now_, outgoing_, stream_events_);
-    for (const Outgoing& out : outgoing_) (void)data_.send(out.message, out.payload).ok();
+    for (const Outgoing& out : outgoing_) {
+      if (!data_.send(out.message, out.payload).ok()) streams_.unsent(out, now_);
+    }
     for (const StreamEvent& event : stream_events_) {
       std::visit([this](const auto& specific) { feed(specific); }, event);
     }

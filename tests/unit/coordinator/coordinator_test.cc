@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "shared/wire/codec.h"
+
 namespace pa {
 namespace {
 
@@ -450,6 +452,35 @@ TEST(Coordinator, ForgetsTheOldestResultsOfVanishedClientsBeyondItsLimit) {
   const ClusterStatus* status = h.last<ClusterStatus>();
   ASSERT_EQ(status->requests.size(), 2u) << "of 3 results of 16 bytes, 40 bytes hold 2";
   EXPECT_EQ(status->requests[0].request, requests[1]);
+}
+
+TEST(Coordinator, TheReportOfTheLargestRequestFitsAMessage) {
+  Harness h;
+  h.join(1, 1, /*credit=*/4096);
+  Submit submit;
+  submit.request = RequestId{0, 1};
+  Request request;
+  request.model = "noop";
+  request.samples = 4096;
+  request.latent_shape = {1, 1, 4};
+  request.schedule = ScheduleSpec{};
+  request.partial = true;
+  h.feed(event::Submitted{PeerId{1}, submit, request});
+  h.feed(event::Journaled{submit.request});
+  SamplesDone done;
+  done.shard = h.assigns(1)[0].shard;
+  for (std::int64_t i = 0; i < 4096; ++i) {
+    SampleReport report;
+    report.sample = i;
+    report.failed = true;
+    report.seconds = 0.1;
+    report.error = internal(std::string(1000, 'x'));
+    done.samples.push_back(report);
+  }
+  h.feed(event::FromWorker{PeerId{201}, true, done});
+  ASSERT_NE(h.last<Done>(), nullptr);
+  EXPECT_EQ(h.last<Done>()->samples.size(), 4096u);
+  EXPECT_LT(encode(*h.last<Done>()).size(), std::size_t{900} << 10);
 }
 
 TEST(Coordinator, ShutdownFinishesWhatRunsAndThenExits) {

@@ -225,6 +225,19 @@ TEST(WorkerCore, ReportsAShardItCannotRun) {
   EXPECT_TRUE(h.sent<SamplesDone>()[0].samples[1].failed);
 }
 
+TEST(WorkerCore, ShortensErrorsSoThatAReportFitsAMessage) {
+  Harness h;
+  h.feed(worker_event::Ready{});
+  h.go_live();
+  Assign message;
+  message.shard = ShardId{1};
+  message.samples.resize(4096);
+  message.result = {"output", DType::kF32, {4096, 4}};
+  h.feed(worker_event::Assigned{message, invalid(std::string(1000, 'x'))});
+  ASSERT_EQ(h.sent<SamplesDone>().size(), 1u);
+  EXPECT_LE(h.sent<SamplesDone>()[0].samples[7].error.message.size(), 70u);
+}
+
 TEST(WorkerCore, SendsProgressOnceAnInterval) {
   Harness h;
   h.feed(worker_event::Ready{});
