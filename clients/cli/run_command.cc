@@ -91,7 +91,9 @@ Result<Prepared> prepare(const RunCommand& command) {
     PA_ASSIGN(file, read_request_file(command.request_file));
   }
   const auto named = [&](Error error) {
-    if (!command.request_file.empty()) error.message = command.request_file + ": " + error.message;
+    if (error.field.empty() && !command.request_file.empty()) {
+      error.message = command.request_file + ": " + error.message;
+    }
     return error;
   };
   std::int64_t rows = 0;
