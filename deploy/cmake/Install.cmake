@@ -1,5 +1,6 @@
 # What `cmake --install` puts where: programs, configuration, demo model, licence.
 
+set(CMAKE_INSTALL_DOCDIR share/doc/parallelanything CACHE PATH "Licence.")
 include(GNUInstallDirs)
 
 get_property(programs GLOBAL PROPERTY PA_PROGRAMS)

@@ -18,12 +18,6 @@
 
 #include "shared/core/utf8.h"
 
-#if defined(__SANITIZE_THREAD__)
-/// civetweb dates its answers with gmtime(), whose buffer its threads share; nothing else uses it.
-extern "C" const char* __tsan_default_suppressions();
-extern "C" const char* __tsan_default_suppressions() { return "race:libcivetweb.so\n"; }
-#endif
-
 namespace pa {
 
 struct HttpServer::State {

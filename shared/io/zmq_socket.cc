@@ -7,13 +7,6 @@
 #include <cstring>
 #include <utility>
 
-#if defined(__SANITIZE_THREAD__)
-/// libzmq is not instrumented: how it hands frames from thread to thread is not seen.
-extern "C" const char* __tsan_default_suppressions() {
-  return "called_from_lib:libzmq.so\nrace:drop_reference\n";
-}
-#endif
-
 namespace pa {
 namespace {
 
