@@ -11,6 +11,9 @@
 namespace pa {
 namespace {
 
+/// The label that stands for no condition: what guidance steers away from if labels are given.
+constexpr std::string_view kNoLabel = "none";
+
 /// The parts of "cond.K.NAME" or "cond.K.NAME.I".
 struct ConditionName {
   std::string prefix;  ///< "cond.K".
@@ -256,8 +259,11 @@ class Admission {
                      "/positive");
     }
     for (const auto& [prefix, field] : prefixes) PA_TRY(check_complete(prefix, field));
+    const bool has_none =
+        !request_.labels.empty() &&
+        std::find(model_.labels.begin(), model_.labels.end(), kNoLabel) != model_.labels.end();
     if (request_.guidance.cfg != 1 && request_.op == Operation::kSample &&
-        request_.negative.empty() && needed) {
+        request_.negative.empty() && needed && !has_none) {
       return invalid("cfg is not 1, so 'negative' is needed", "/negative");
     }
     return {};

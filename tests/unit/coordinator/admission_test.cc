@@ -115,6 +115,15 @@ TEST(Admission, RefusesByNameAndSaysWhatWasExpected) {
   EXPECT_THAT(refusal(request, {}), HasSubstr("/positive: model 'digits' needs conditioning"));
 }
 
+TEST(Admission, GuidanceNeedsANegativeOrTheLabelNone) {
+  Request request = sample_of(2);
+  request.guidance.cfg = 3;
+  EXPECT_THAT(refusal(request, {}), HasSubstr("/negative: cfg is not 1"));
+  ModelInfo model = digits();
+  model.labels.push_back("none");
+  EXPECT_EQ(refusal(request, {}, model), "admitted");
+}
+
 TEST(Admission, RefusesSizesThatOverflowOrExceedTheLimit) {
   Request request = sample_of(2);
   request.op = Operation::kForward;
