@@ -61,7 +61,6 @@ FIELDS = {
     "a label nobody knows": ({"labels": ["1", "seven"]}, r"/labels/1: .*no label 'seven'; there are: 0, 1"),
     "too few labels": ({"labels": ["1"]}, r"/labels: expected one label a sample, 2, found 1"),
     "no conditioning": ({"labels": None}, r"/positive: .*give 'positive' or 'labels'"),
-    "guidance without a negative": ({"guidance": {"cfg": 2}}, r"/negative: cfg is not 1"),
     "another latent": ({"latent_shape": [1, 8, 9]}, r"/latent_shape: .*\[1, 8, 9\]; model 'digits' takes \[1, 8, 8\]"),
     "something of a later version": ({"loras": [{"name": "x", "strength": 1}]}, r"/loras: .*does not support LoRAs"),
     "noise that is not there": ({"noise": "given"}, r"/noise: .*no tensor 'noise'"),
