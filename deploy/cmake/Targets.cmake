@@ -93,13 +93,11 @@ function(pa_test name)
     set(ARG_TIMEOUT 300)
   endif()
   add_executable(${name} ${ARG_SOURCES})
-  target_link_libraries(${name} PUBLIC pa_options ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  target_link_libraries(${name} PUBLIC
+    pa_options ${ARG_DEPS} pa_test_paths GTest::gmock GTest::gtest_main)
   if(ARG_TORCH)
     pa_use_torch(${name})
   endif()
-  target_compile_definitions(${name} PRIVATE
-    PA_FIXTURES="${PROJECT_SOURCE_DIR}/tests/fixtures" PA_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
-    PA_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   add_test(NAME ${name}
     COMMAND ${name} --gtest_brief=1 --gtest_output=xml:${PROJECT_BINARY_DIR}/test-results/${name}.xml)

@@ -6,6 +6,7 @@
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>
 
+#include "tests/support/paths.h"
 #include "tests/support/shards.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/noise.h"
@@ -24,7 +25,7 @@ ModelStore& models() {
   static ModelStore* const kStore = [] {
     at::set_num_threads(1);
     auto* store = new ModelStore();
-    if (!store->load(std::string(PA_SOURCE_DIR) + "/config/models").ok()) std::abort();
+    if (!store->load(test::source_path("config/models")).ok()) std::abort();
     Replica noop;
     noop.info.name = "noop";
     noop.info.family = "noop";

@@ -13,13 +13,10 @@
 #include <vector>
 
 #include "shared/io/safetensors.h"
+#include "tests/support/paths.h"
 
 /// Reference values from tests/fixtures: see the README there.
 namespace pa::test {
-
-inline std::string fixture_path(const std::string& name) {
-  return std::string(PA_FIXTURES) + "/" + name;
-}
 
 /// A safetensors fixture: `meta` is the object in its metadata, tensors are float32 unless said.
 class Fixture {

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "tests/support/paths.h"
+
 /// Files of text in tests: temporary ones, and committed ones that the code could write itself.
 namespace pa::test {
 
@@ -45,7 +47,7 @@ inline std::string read_file(const std::filesystem::path& path) {
 /// Expects that the repository's file at `path` is `text`. With PA_UPDATE_FILES set in the
 /// environment, writes it instead.
 inline void expect_committed(const std::string& path, const std::string& text) {
-  const std::filesystem::path file = std::filesystem::path(PA_SOURCE_DIR) / path;
+  const std::filesystem::path file = source_path(path);
   if (std::getenv("PA_UPDATE_FILES") != nullptr) std::ofstream(file, std::ios::binary) << text;
   EXPECT_EQ(read_file(file), text) << "run this test with PA_UPDATE_FILES=1 to write " << path;
 }

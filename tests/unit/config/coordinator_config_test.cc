@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "coordinator/io/config.h"
+#include "tests/support/paths.h"
 #include "tests/support/text_files.h"
 
 namespace pa {
@@ -91,7 +92,7 @@ TEST(CoordinatorConfig, HasItsDefaultsInTheDocumentedFile) {
   from_file.limits = {1, 1, 1, 1, 1, 1};
   from_file.log = {LogLevel::kError, LogFormat::kJson};
   Settings settings = coordinator_settings(from_file);
-  settings.load(std::string(PA_SOURCE_DIR) + "/config/coordinator.yaml", {});
+  settings.load(test::source_path("config/coordinator.yaml"), {});
   ASSERT_TRUE(settings.finish().ok());
   const CoordinatorConfig defaults;
   EXPECT_EQ(from_file.run_dir, defaults.run_dir);

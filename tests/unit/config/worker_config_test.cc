@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/paths.h"
 #include "tests/support/text_files.h"
 #include "worker/io/config.h"
 
@@ -90,7 +91,7 @@ TEST(WorkerConfig, HasItsDefaultsInTheDocumentedFile) {
   from_file.limits = {1, 1, 1, 1};
   from_file.sim = SimDevice{1, 1};
   Settings settings = worker_settings(from_file);
-  settings.load(std::string(PA_SOURCE_DIR) + "/config/worker.yaml", {});
+  settings.load(test::source_path("config/worker.yaml"), {});
   ASSERT_TRUE(settings.finish().ok());
   const WorkerConfig defaults;
   EXPECT_EQ(from_file.name, defaults.name);

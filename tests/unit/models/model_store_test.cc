@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/model_folder.h"
+#include "tests/support/paths.h"
 #include "worker/models/replica.h"
 
 namespace pa {
@@ -42,7 +43,7 @@ TEST(ModelStore, LoadsEveryFolderByName) {
 
 TEST(ModelStore, LoadsTheDigits) {
   ModelStore store;
-  ASSERT_TRUE(store.load(std::string(PA_SOURCE_DIR) + "/config/models").ok());
+  ASSERT_TRUE(store.load(test::source_path("config/models")).ok());
   ASSERT_TRUE(store.warm_up().ok());
   const Replica* const digits = store.find("digits");
   ASSERT_NE(digits, nullptr);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "shared/io/request_json.h"
+#include "tests/support/paths.h"
 
 namespace pa {
 namespace {
@@ -29,7 +30,8 @@ std::string contents(const std::filesystem::path& path) {
 
 std::vector<std::filesystem::path> corpus(const std::string& folder) {
   std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(PA_FIXTURES "/requests/" + folder)) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(test::fixture_path("requests/" + folder))) {
     files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
@@ -66,7 +68,7 @@ void collect_document(const Json& node, const std::string& prefix, std::set<std:
 }
 
 std::set<std::string> schema_fields() {
-  const Json schema = Json::parse(contents(PA_SOURCE_DIR "/docs/request.schema.json"));
+  const Json schema = Json::parse(contents(test::source_path("docs/request.schema.json")));
   std::set<std::string> fields;
   collect_schema(schema, schema, "", fields);
   return fields;
