@@ -11,6 +11,8 @@
 #include "coordinator/io/coordinator_metrics.h"
 #include "coordinator/io/coordinator_node.h"
 #include "coordinator/io/coordinator_notes.h"
+#include "coordinator/journal/disk_journal.h"
+#include "coordinator/journal/memory_journal.h"
 #include "shared/core/version.h"
 #include "shared/io/allocator.h"
 #include "shared/io/clock.h"
@@ -41,9 +43,10 @@ std::uint64_t new_epoch() {
   return static_cast<std::uint64_t>(ticks) & 0xffffffff;
 }
 
-CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& journal) {
+CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& journal,
+                              std::uint64_t epoch) {
   CoordinatorOptions options;
-  options.epoch = std::max<std::uint64_t>(new_epoch(), 1);
+  options.epoch = epoch;
   options.admission.max_samples = config.limits.max_samples;
   options.admission.max_request_bytes = config.limits.max_request_bytes;
   options.max_requests = config.limits.max_requests;
@@ -55,6 +58,8 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   options.retention = config.retention.duration;
   options.retention_bytes = config.retention.bytes;
   options.weights = config.weights;
+  options.durable = journal.durable();
+  options.max_journal_bytes = config.journal.max_bytes;
   options.journal = journal.describe();
   options.version = std::string(version());
   return options;
@@ -80,9 +85,16 @@ class Program {
     loop_.watch(signals_);
     loop_.watch(**transport);
 
-    MemoryJournal journal;
-    CoordinatorNode node(options_of(config_, journal), streams, **transport, journal,
+    std::uint64_t epoch = std::max<std::uint64_t>(new_epoch(), 1);
+    const Result<std::unique_ptr<Journal>> opened = open_journal(epoch);
+    if (!opened.ok()) return fail(opened.error());
+    Journal& journal = **opened;
+    CoordinatorNode node(options_of(config_, journal, epoch), streams, **transport, journal,
                          [this](const Note& note) { notes_.take(note); });
+    Recovery recovery = journal.recover();
+    for (const std::string& damage : recovery.damage)
+      log_error("journal.damaged", {{"what", damage}});
+    node.recover(steady_now(), std::move(recovery));
     log_info("coordinator.started", {{"version", version()},
                                      {"clients", config_.endpoints.client},
                                      {"http_port", (*http)->port()},
@@ -104,6 +116,17 @@ class Program {
   }
 
  private:
+  /// The journal of the configuration. `epoch` becomes the journal's, if it counts them.
+  Result<std::unique_ptr<Journal>> open_journal(std::uint64_t& epoch) {
+    if (config_.journal.folder.empty())
+      return std::unique_ptr<Journal>(std::make_unique<MemoryJournal>());
+    PA_ASSIGN(std::unique_ptr<DiskJournal> journal,
+              DiskJournal::open(config_.journal.folder, epoch));
+    epoch = journal->epoch();
+    loop_.watch(journal->wakeup());
+    return std::unique_ptr<Journal>(std::move(journal));
+  }
+
   void publish(const CoordinatorNode& node, const ZmqServer& transport) {
     const Coordinator& core = node.core();
     metrics_.set_load(core.active_requests(), core.waiting_samples());

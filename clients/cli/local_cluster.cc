@@ -153,8 +153,10 @@ Status LocalCluster::write_configurations() {
   };
 
   const std::string coordinator = options_.state + "/coordinator";
-  PA_TRY(write_text(coordinator + ".yaml", "run_dir: " + yaml(run_dir_) + "\nhttp:\n  port: " +
-                                               std::to_string(ports[0]) + "\n"));
+  PA_TRY(write_text(coordinator + ".yaml",
+                    "run_dir: " + yaml(run_dir_) +
+                        "\njournal:\n  folder: " + yaml(options_.state + "/journal") +
+                        "\nhttp:\n  port: " + std::to_string(ports[0]) + "\n"));
   file_.coordinator.metrics = metrics_url(ports[0]);
   add("coordinator", "pa-coordinator", coordinator, file_.coordinator);
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "clients/cpp/digest.h"
+#include "shared/io/digest.h"
 
 namespace pa {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -38,9 +39,25 @@ struct FromWorker {
 struct PeerGone {
   PeerId peer;
 };
-/// The journal holds the request durably.
+/// What the journal was given last about the request is durable, or cannot be.
 struct Journaled {
+  enum class What : std::uint8_t { kRequest, kSamples, kOutcome };
   RequestId request;
+  What what = What::kRequest;
+  Status status;
+};
+/// A request that an earlier life of the coordinator left in its journal.
+struct Recovered {
+  Submit submit;
+  Result<Request> body;
+  ModelInfo model;                     ///< That it was admitted against.
+  std::vector<SampleReport> finished;  ///< Samples whose rows were kept, and failed ones.
+  std::optional<Done> outcome;         ///< If it had ended.
+  Duration age{};                      ///< Since it was admitted.
+};
+/// Requests that an earlier life finished, the latest last.
+struct RecoveredEnded {
+  std::vector<RequestId> requests;
 };
 /// No memory could be had for the buffer of this request.
 struct NoMemory {
@@ -60,8 +77,9 @@ struct Tick {};
 }  // namespace event
 
 using Event = std::variant<event::Submitted, event::FromClient, event::FromWorker, event::PeerGone,
-                           StreamArrived, StreamSent, event::Journaled, event::NoMemory,
-                           event::WeightsChanged, event::Shutdown, event::Tick>;
+                           StreamArrived, StreamSent, event::Journaled, event::Recovered,
+                           event::RecoveredEnded, event::NoMemory, event::WeightsChanged,
+                           event::Shutdown, event::Tick>;
 
 /// What the core wants done, in order. Those about buffers and streams are calls of Streams.
 namespace action {
@@ -107,12 +125,32 @@ struct ForgetPeer {
   PeerId peer;
 };
 /// Make the request durable, then event::Journaled.
-struct WriteJournal {
+struct JournalRequest {
+  Submit submit;
+  ModelInfo model;
+  BufferId input;
+};
+/// Likewise finished samples, whose rows lie in `result`.
+struct JournalSamples {
   RequestId request;
+  std::uint64_t row_bytes = 0;
+  std::vector<SampleReport> reports;
+  BufferId result;
+};
+/// Likewise how the request ended.
+struct JournalOutcome {
+  Done done;
 };
 /// The request is over and acknowledged.
-struct EraseJournal {
+struct JournalErase {
   RequestId request;
+};
+/// Give these names to the buffers that came with event::Recovered. BufferId{0}: not needed.
+struct Restore {
+  RequestId request;
+  BufferId input;
+  BufferId result;
+  std::uint64_t result_bytes = 0;
 };
 /// The process may end.
 struct Exit {};
@@ -177,6 +215,20 @@ struct SamplesFinished {
   std::int64_t steps = 0;
   std::uint64_t result_bytes = 0;
 };
+/// The journal could not keep something: it is lost if the coordinator stops now.
+struct JournalFailed {
+  RequestId request;
+  std::string what;  ///< "request", "samples" or "outcome".
+  Error error;
+};
+/// A request of an earlier life goes on.
+struct RequestRecovered {
+  RequestId request;
+  std::string model;
+  std::int64_t samples = 0;
+  std::int64_t finished = 0;
+  bool ended = false;
+};
 /// A peer broke the protocol; the message was dropped.
 struct ProtocolError {
   PeerId peer;
@@ -185,14 +237,15 @@ struct ProtocolError {
 
 }  // namespace note
 
-using Note =
-    std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRefused, note::RequestAccepted,
-                 note::RequestRefused, note::RequestFinished, note::ShardAssigned, note::ShardLost,
-                 note::SamplesFinished, note::ProtocolError>;
+using Note = std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRefused,
+                          note::RequestAccepted, note::RequestRefused, note::RequestFinished,
+                          note::ShardAssigned, note::ShardLost, note::SamplesFinished,
+                          note::JournalFailed, note::RequestRecovered, note::ProtocolError>;
 
 using Action =
     std::variant<action::Send, action::Allocate, action::Release, action::Receive, action::Expect,
                  action::StartSending, action::Append, action::Close, action::ForgetPeer,
-                 action::WriteJournal, action::EraseJournal, action::Exit, Note>;
+                 action::JournalRequest, action::JournalSamples, action::JournalOutcome,
+                 action::JournalErase, action::Restore, action::Exit, Note>;
 
 }  // namespace pa

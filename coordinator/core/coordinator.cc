@@ -100,7 +100,8 @@ void Coordinator::check_shutdown() {
   if (now_ >= *shutdown_at_) {
     std::vector<RequestId> active;
     for (const auto& [id, job] : jobs_) {
-      if (job.active()) active.push_back(id);
+      // What the journal holds goes on in the next life.
+      if (job.active() && !(options_.durable && job.journalled)) active.push_back(id);
     }
     for (const RequestId& id : active)
       end(*find(id), unavailable("the coordinator is shutting down"));
@@ -148,6 +149,7 @@ Shard* Coordinator::find(ShardId shard) {
 
 void Coordinator::check_invariants() const {
   std::uint64_t bytes = 0;
+  std::uint64_t journal_bytes = 0;
   std::int64_t active = 0;
   std::set<ShardId> shards_of_jobs;
   for (const auto& [id, job] : jobs_) {
@@ -179,11 +181,18 @@ void Coordinator::check_invariants() const {
       PA_CHECK(waiting == 0 && assigned == 0 && job.shards.empty());
     }
     bytes += job.admitted.result_row_bytes * static_cast<std::uint64_t>(job.request.samples);
+    if (job.journalled) {
+      journal_bytes +=
+          job.admitted.layout_bytes +
+          job.admitted.result_row_bytes * static_cast<std::uint64_t>(job.samples.size());
+    }
+    PA_CHECK(!job.untold || (job.journalled && job.state == JobState::kDone));
     PA_CHECK(job.result_appended ==
              job.admitted.result_row_bytes * static_cast<std::uint64_t>(job.done));
   }
   PA_CHECK(shards_of_jobs.size() == shards_.size());
   PA_CHECK(bytes == buffered_bytes_);
+  PA_CHECK(journal_bytes == journal_bytes_);
   PA_CHECK(active == active_);
   for (const auto& [id, worker] : workers_.all()) {
     std::int64_t assigned = 0;

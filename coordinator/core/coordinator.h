@@ -29,9 +29,11 @@ struct CoordinatorOptions {
   std::uint64_t retention_bytes =
       4ull << 30;                 ///< Of all such whose clients are gone; the oldest go first.
   std::int64_t max_attempts = 5;  ///< Of one sample, before it fails.
-  std::map<std::string, double> weights;  ///< By worker name; override what workers say.
-  std::string journal = "memory";         ///< For ClusterStatus.
-  std::string version = "0.1.0";          ///< Likewise.
+  std::map<std::string, double> weights;          ///< By worker name; override what workers say.
+  bool durable = false;                           ///< The journal outlives the process.
+  std::uint64_t max_journal_bytes = 64ull << 30;  ///< Inputs and results in a durable journal.
+  std::string journal = "memory";                 ///< For ClusterStatus.
+  std::string version = "0.1.0";                  ///< Likewise.
 };
 
 /// Everything the coordinator decides, and nothing it does: no socket, no
@@ -62,7 +64,6 @@ class Coordinator {
   // Requests: coordinator_requests.cc
   void on(const event::Submitted& event);
   void on(const event::FromClient& event);
-  void on(const event::Journaled& event);
   void on(const event::NoMemory& event);
   void resubmitted(Job& job, PeerId peer, const Submit& submit);
   [[nodiscard]] Result<Admitted> check(const Submit& submit, const Result<Request>& body) const;
@@ -75,6 +76,14 @@ class Coordinator {
   void erase(const RequestId& request);
   void limit_retained();
   void send_progress(Job& job);
+
+  // The journal: coordinator_recovery.cc
+  void on(const event::Journaled& event);
+  void on(const event::Recovered& event);
+  void on(const event::RecoveredEnded& event);
+  void tell_outcome(Job& job);
+  void restore_sample(Job& job, const SampleReport& report);
+  void restore_outcome(Job& job, const Done& outcome);
 
   // Work: coordinator_work.cc
   void place(Job& job);
@@ -134,6 +143,7 @@ class Coordinator {
   std::set<RequestId> progress_due_;
   std::optional<TimePoint> next_progress_;
   std::uint64_t buffered_bytes_ = 0;
+  std::uint64_t journal_bytes_ = 0;
   std::int64_t active_ = 0;
   std::uint64_t last_buffer_ = 0;
   std::uint64_t last_shard_ = 0;

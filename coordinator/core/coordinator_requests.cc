@@ -39,6 +39,7 @@ void Coordinator::on(const event::Submitted& event) {
   job.id = submit.request;
   job.request = *event.body;
   job.admitted = std::move(admitted).value();
+  job.model = *workers_.model(job.request.model);
   if (submit.plan_only) {
     Accepted answer{submit.request, options_.epoch << 32, job.admitted.result, {}};
     answer.plan = explain(plan_by_weight(job.request.samples, candidates(job.request.model)));
@@ -101,6 +102,13 @@ Result<Admitted> Coordinator::check(const Submit& submit, const Result<Request>&
     return overloaded("the coordinator holds " + std::to_string(jobs_.size()) +
                       " requests, its limit");
   }
+  const bool journalled = options_.durable && body->op == Operation::kSample;
+  if (journalled &&
+      (bytes > options_.max_journal_bytes || journal_bytes_ > options_.max_journal_bytes - bytes)) {
+    return overloaded("the request needs " + std::to_string(bytes) + " bytes of the journal; " +
+                      std::to_string(journal_bytes_) + " of its " +
+                      std::to_string(options_.max_journal_bytes) + " are in use");
+  }
   if (bytes > options_.max_total_bytes || buffered_bytes_ > options_.max_total_bytes - bytes) {
     return overloaded("the request needs " + std::to_string(bytes) + " bytes; " +
                       std::to_string(buffered_bytes_) + " of the coordinator's " +
@@ -140,7 +148,7 @@ void Coordinator::resubmitted(Job& job, PeerId peer, const Submit& submit) {
                                   std::min(from, job.result_appended)});
       }
       if (job.state == JobState::kDone) {
-        send(peer, job.outcome);
+        if (!job.untold) send(peer, job.outcome);
       } else {
         send_progress(job);
       }
@@ -153,12 +161,13 @@ void Coordinator::inputs_complete(Job& job) {
   emit(action::Close{job.input_stream()});
   if (job.request.op == Operation::kForward) return accept(job);  // volatile: never journalled
   job.state = JobState::kJournaling;
-  emit(action::WriteJournal{job.id});
-}
-
-void Coordinator::on(const event::Journaled& event) {
-  Job* job = find(event.request);
-  if (job != nullptr && job->state == JobState::kJournaling) accept(*job);
+  job.journalled = true;
+  journal_bytes_ += job.admitted.layout_bytes + job.admitted.result_row_bytes * job.samples.size();
+  Submit submit;
+  submit.request = job.id;
+  submit.body = job.body;
+  submit.tensors = job.tensors;
+  emit(action::JournalRequest{std::move(submit), job.model, job.input});
 }
 
 void Coordinator::accept(Job& job) {
@@ -254,7 +263,12 @@ void Coordinator::end(Job& job, const std::optional<Error>& error) {
   }
   progress_due_.erase(job.id);
   if (was_accepted && job.client && !error) send_progress(job);
-  if (job.client) send(*job.client, done);
+  if (job.journalled) {
+    job.untold = true;
+    emit(action::JournalOutcome{done});
+  } else if (job.client) {
+    send(*job.client, done);
+  }
   timers_.emplace(now_ + options_.retention, job.id);
   tell(note::RequestFinished{job.id, error ? std::string(name_of(error->code)) : "ok",
                              error ? error->message : "", job.request.samples, done.seconds,
@@ -271,7 +285,11 @@ void Coordinator::erase(const RequestId& request) {
   emit(action::Close{job->result_stream()});
   emit(action::Release{job->result});
   buffered_bytes_ -= job->admitted.result_row_bytes * job->samples.size();
-  if (job->request.op != Operation::kForward) emit(action::EraseJournal{request});
+  if (job->journalled) {
+    emit(action::JournalErase{request});
+    journal_bytes_ -=
+        job->admitted.layout_bytes + job->admitted.result_row_bytes * job->samples.size();
+  }
   jobs_.erase(request);
 }
 

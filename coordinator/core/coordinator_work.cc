@@ -299,6 +299,13 @@ void Coordinator::finish_samples(Shard& shard, const SamplesDone& message) {
     }
   }
   for (const auto& [first, count] : runs) append_result(job, first, count);
+  if (job.journalled) {
+    std::vector<SampleReport> reports;
+    for (const SampleReport& told : message.samples)
+      reports.push_back(job.reports[static_cast<std::size_t>(told.sample)]);
+    emit(action::JournalSamples{job.id, job.admitted.result_row_bytes, std::move(reports),
+                                job.result});
+  }
   totals.done += finished;
   WorkerTotals& lifetime = totals_[worker.hello.name];
   lifetime.samples += finished;

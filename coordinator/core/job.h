@@ -62,6 +62,7 @@ struct Job {
   std::string body;
   Request request;
   std::vector<TensorEntry> tensors;
+  ModelInfo model;  ///< That it was admitted against.
   Admitted admitted;
   BufferId input;
   BufferId result;
@@ -84,6 +85,8 @@ struct Job {
   TimePoint ended_at;
   std::uint64_t result_appended = 0;  ///< Bytes given to the result stream.
   Done outcome;                       ///< Meaningful in kDone.
+  bool journalled = false;            ///< The journal was given it.
+  bool untold = false;                ///< `outcome` is kept from the client until it is durable.
   bool progress_due = false;
 
   [[nodiscard]] StreamId input_stream() const {

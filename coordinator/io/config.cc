@@ -108,6 +108,15 @@ Settings coordinator_settings(CoordinatorConfig& config) {
                  "Of all waiting results; the oldest go first. They count in "
                  "limits.max_total_bytes.");
 
+  settings.section("journal",
+                   "Requests and finished samples on a disk, so that accepted requests survive "
+                   "the coordinator and the machine.");
+  settings.string("journal.folder", config.journal.folder,
+                  "Where it is: made with mode 0700 if it is not there, one coordinator's alone. "
+                  "Empty: in memory, and requests are lost if the coordinator stops.");
+  settings.bytes("journal.max_bytes", config.journal.max_bytes, {kKiB, 64 * kTiB},
+                 "Tensors and results in it, at most. Beyond it clients are told to retry.");
+
   settings.numbers("weights", config.weights, {0, 1e6},
                    "Weights by worker's name, instead of those the workers bring: {\"box:cuda:0\": "
                    "70, \"box:cuda:1\": 30}. Only their ratios count; 0 gives a worker nothing.");

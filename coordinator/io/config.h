@@ -45,6 +45,11 @@ struct CoordinatorConfig {
     std::uint64_t bytes = std::uint64_t{4} << 30;
   } retention;
 
+  struct JournalKeys {
+    std::string folder = "/var/lib/parallelanything/journal";  ///< Empty: in memory.
+    std::uint64_t max_bytes = std::uint64_t{64} << 30;         ///< Of all requests in it.
+  } journal;
+
   std::map<std::string, double> weights;  ///< Worker's name to weight, instead of its own.
   LogOptions log;
 };

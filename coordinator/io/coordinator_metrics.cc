@@ -71,6 +71,11 @@ CoordinatorMetrics::CoordinatorMetrics(Metrics& metrics)
                     .counters("pa_messages_rejected_total",
                               "Messages dropped because they were malformed or too large.")
                     .with({})),
+      journal_failures_(
+          metrics
+              .counters("pa_journal_failures_total",
+                        "Requests, samples or outcomes that the journal could not keep.")
+              .with({})),
       states_(metrics.gauges("pa_worker_state",
                              "1 for the state that a worker is in, 0 for the others.",
                              {"device", "state"})),
@@ -151,6 +156,8 @@ void CoordinatorMetrics::set_messages_rejected(std::uint64_t total) {
   rejected_.add(static_cast<double>(total - rejected_total_));
   rejected_total_ = total;
 }
+
+void CoordinatorMetrics::journal_failed() { journal_failures_.add(1); }
 
 CoordinatorMetrics::Device& CoordinatorMetrics::device(const std::string& name) {
   if (const auto found = devices_.find(name); found != devices_.end()) return found->second;

@@ -54,6 +54,9 @@ class CoordinatorMetrics {
   /// How many malformed or oversized messages there have been since the start.
   void set_messages_rejected(std::uint64_t total);
 
+  // The journal.
+  void journal_failed();
+
  private:
   struct Device {
     std::array<GaugeMetric, 4> states;
@@ -75,6 +78,7 @@ class CoordinatorMetrics {
   HistogramMetric batch_;
   CounterFamily retries_;
   CounterMetric rejected_;
+  CounterMetric journal_failures_;
   std::uint64_t rejected_total_ = 0;
   GaugeFamily states_;
   GaugeFamily last_heard_;

@@ -8,6 +8,18 @@ namespace {
 /// Messages taken in one turn before streams get to send: enough to batch, few enough to keep bytes flowing.
 constexpr int kMessagesPerTurn = 16;
 
+event::Journaled::What what_of(JournalReport::What what) {
+  switch (what) {
+    case JournalReport::What::kRequest:
+      return event::Journaled::What::kRequest;
+    case JournalReport::What::kSamples:
+      return event::Journaled::What::kSamples;
+    case JournalReport::What::kOutcome:
+      break;
+  }
+  return event::Journaled::What::kOutcome;
+}
+
 }  // namespace
 
 CoordinatorNode::CoordinatorNode(CoordinatorOptions options, StreamOptions streams,
@@ -17,6 +29,19 @@ CoordinatorNode::CoordinatorNode(CoordinatorOptions options, StreamOptions strea
       transport_(transport),
       journal_(journal),
       notes_(std::move(notes)) {}
+
+void CoordinatorNode::recover(TimePoint now, Recovery recovery) {
+  now_ = now;
+  feed(event::RecoveredEnded{std::move(recovery.ended)});
+  for (RecoveredRequest& kept : recovery.requests) {
+    Submit& submit = kept.request.submit;
+    recovered_[submit.request] = {std::move(kept.request.input), std::move(kept.result)};
+    Result<Request> body = parse_request(submit.body);
+    feed(event::Recovered{std::move(submit), std::move(body), std::move(kept.request.model),
+                          std::move(kept.samples), std::move(kept.outcome), kept.age});
+  }
+  settle();
+}
 
 bool CoordinatorNode::turn(TimePoint now) {
   now_ = now;
@@ -86,6 +111,27 @@ void CoordinatorNode::do_action(action::Allocate& action) {
     pending_.emplace_back(event::NoMemory{action.request});
 }
 
+void CoordinatorNode::do_action(action::JournalRequest& action) {
+  journal_.write(JournalRequest{std::move(action.submit), std::move(action.model),
+                                streams_.buffer(action.input)});
+}
+
+void CoordinatorNode::do_action(action::JournalSamples& action) {
+  journal_.write(JournalSamples{action.request, action.row_bytes, std::move(action.reports),
+                                streams_.buffer(action.result)});
+}
+
+void CoordinatorNode::do_action(action::Restore& action) {
+  auto& [input, result] = recovered_.at(action.request);
+  streams_.adopt(action.input, std::move(input));
+  if (result.size() == action.result_bytes) {
+    streams_.adopt(action.result, std::move(result));
+  } else if (!streams_.allocate(action.result, action.result_bytes).ok()) {
+    pending_.emplace_back(event::NoMemory{action.request});
+  }
+  recovered_.erase(action.request);
+}
+
 void CoordinatorNode::do_action(action::Receive& action) {
   streams_.receive(action.stream, action.peer, action.buffer, action.total, action.ask, now_);
 }
@@ -107,8 +153,8 @@ void CoordinatorNode::send(PeerId peer, const Message& message) {
 
 void CoordinatorNode::settle() {
   while (true) {
-    while (const std::optional<RequestId> durable = journal_.durable())
-      feed(event::Journaled{*durable});
+    while (const std::optional<JournalReport> report = journal_.next())
+      feed(event::Journaled{report->request, what_of(report->what), report->status});
     outgoing_.clear();
     stream_events_.clear();
     streams_.pump(now_, outgoing_, stream_events_);

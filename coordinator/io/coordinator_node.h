@@ -2,11 +2,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <vector>
 
 #include "coordinator/core/coordinator.h"
-#include "coordinator/io/journal.h"
+#include "coordinator/journal/journal.h"
 #include "shared/core/time.h"
 #include "shared/io/transport.h"
 #include "shared/wire/streams.h"
@@ -24,6 +25,9 @@ class CoordinatorNode {
   /// `transport` and `journal` must outlive the node. `notes` may be empty.
   CoordinatorNode(CoordinatorOptions options, StreamOptions streams, ServerTransport& transport,
                   Journal& journal, NoteSink notes);
+
+  /// Goes on with what an earlier life left in the journal. Call before the first turn.
+  void recover(TimePoint now, Recovery recovery);
 
   /// Takes what has come in, up to a bound, and does what is due. Returns true if there may be more to take at once.
   bool turn(TimePoint now);
@@ -58,8 +62,13 @@ class CoordinatorNode {
   }
   void do_action(action::Close& action) { streams_.close(action.stream); }
   void do_action(action::ForgetPeer& action) { streams_.forget_peer(action.peer); }
-  void do_action(action::WriteJournal& action) { journal_.write(action.request); }
-  void do_action(action::EraseJournal& action) { journal_.erase(action.request); }
+  void do_action(action::JournalRequest& action);
+  void do_action(action::JournalSamples& action);
+  void do_action(action::JournalOutcome& action) {
+    journal_.write(JournalOutcome{std::move(action.done)});
+  }
+  void do_action(action::JournalErase& action) { journal_.write(JournalErase{action.request}); }
+  void do_action(action::Restore& action);
   void do_action(action::Exit&) { exited_ = true; }
   void do_action(Note& note);
   void send(PeerId peer, const Message& message);
@@ -71,6 +80,8 @@ class CoordinatorNode {
   Journal& journal_;
   NoteSink notes_;
   TimePoint now_;
+  /// Buffers of recovered requests until the core has named them: input, result.
+  std::map<RequestId, std::pair<Buffer, Buffer>> recovered_;
   std::vector<Event> pending_;  ///< Consequences of actions, fed once the actions are done.
   std::vector<Outgoing> outgoing_;
   std::vector<StreamEvent> stream_events_;

@@ -120,6 +120,21 @@ void CoordinatorNotes::on(const note::SamplesFinished& note) {
                        note.result_bytes);
 }
 
+void CoordinatorNotes::on(const note::JournalFailed& note) {
+  metrics_.journal_failed();
+  log_error(
+      "journal.failed",
+      {{"request", to_string(note.request)}, {"what", note.what}, {"error", note.error.message}});
+}
+
+void CoordinatorNotes::on(const note::RequestRecovered& note) {
+  log_info("request.recovered", {{"request", to_string(note.request)},
+                                 {"model", note.model},
+                                 {"samples", note.samples},
+                                 {"finished", note.finished},
+                                 {"ended", note.ended}});
+}
+
 void CoordinatorNotes::on(const note::ProtocolError& note) {
   log_warning("protocol.error", {{"peer", note.peer.value}, {"error", note.what}});
 }

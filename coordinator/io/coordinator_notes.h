@@ -22,6 +22,8 @@ class CoordinatorNotes {
   void on(const note::ShardAssigned& note);
   void on(const note::ShardLost& note);
   void on(const note::SamplesFinished& note);
+  void on(const note::JournalFailed& note);
+  void on(const note::RequestRecovered& note);
   void on(const note::ProtocolError& note);
 
   CoordinatorMetrics& metrics_;

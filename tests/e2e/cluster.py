@@ -132,7 +132,40 @@ class Run:
     def kill(self):
         if self.ended is None:
             self.process.kill()
-            self.process.communicate()
+            out, _ = self.process.communicate()
+            self.ended = (self.process.returncode, out, self.said())
+
+
+class Daemon:
+    """A daemon without a supervisor, which is killed at the end. failpoints: as shared/io/failpoint.h reads them."""
+
+    def __init__(self, program, folder, *settings, failpoints=None):
+        self.log = folder / f"{program}.log"
+        command = [BIN / program, "--set", "http.port=0", "--set", "log.format=json"]
+        for setting in settings:
+            command += ["--set", setting]
+        env = environment()
+        if failpoints:
+            env["PA_FAILPOINTS"] = failpoints
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=env
+            )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+
+    def url(self, page):
+        """Where a page is: the log tells the port once there is one."""
+        port = wait_for(f"a port in {self.log}", lambda: re.search(r'"http_port":"?(\d+)', self.log.read_text()))
+        return f"http://127.0.0.1:{port[1]}/{page}"
+
+    def is_ready(self):
+        return get(self.url("readyz"))[0] == 200
 
 
 class Cluster:

@@ -1,43 +1,12 @@
 """What the daemons tell of themselves: /healthz, /readyz and /metrics, the lock on their folder."""
 
-import re
 import signal
-import subprocess
 
-from cluster import BIN, HANG, MODELS, UNAVAILABLE, Cluster, environment, get, pa, short_folder, wait_for
-
-
-class Daemon:
-    """A daemon without a supervisor, which is killed at the end."""
-
-    def __init__(self, program, folder, *settings):
-        self.log = folder / f"{program}.log"
-        command = [BIN / program, "--set", "http.port=0", "--set", "log.format=json"]
-        for setting in settings:
-            command += ["--set", setting]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment()
-            )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
-
-    def url(self, page):
-        """Where a page is: the log tells the port once there is one."""
-        port = wait_for(f"a port in {self.log}", lambda: re.search(r'"http_port":"?(\d+)', self.log.read_text()))
-        return f"http://127.0.0.1:{port[1]}/{page}"
-
-    def is_ready(self):
-        return get(self.url("readyz"))[0] == 200
+from cluster import HANG, MODELS, UNAVAILABLE, Cluster, Daemon, get, pa, short_folder, wait_for
 
 
 def coordinator(folder):
-    return Daemon("pa-coordinator", folder, f"run_dir={folder}/run")
+    return Daemon("pa-coordinator", folder, f"run_dir={folder}/run", f"journal.folder={folder}/journal")
 
 
 def worker(folder, *settings):
@@ -80,7 +49,7 @@ def test_a_worker_that_is_leaving_is_healthy_and_not_ready():
 def test_a_folder_serves_one_coordinator():
     with short_folder() as folder, coordinator(folder) as first:
         wait_for("a healthy coordinator", lambda: get(first.url("healthz"))[0] == 200)
-        with Daemon("pa-coordinator", folder / "run", f"run_dir={folder}/run") as second:
+        with Daemon("pa-coordinator", folder / "run", f"run_dir={folder}/run", "journal.folder=") as second:
             assert second.process.wait(HANG) != 0
             assert f"in use by coordinator process {first.process.pid}" in second.log.read_text()
         assert pa("status", "--connect", f"ipc://{folder}/run/client.sock").returncode == 0

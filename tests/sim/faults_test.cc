@@ -57,6 +57,7 @@ void run_through(const Weather& weather, std::uint64_t seed) {
   options.coordinator.max_attempts =
       100;  // faults here kill far more often than any real cluster's
   options.credit_samples = 6;
+  options.durable_journal = seed % 2 == 0;
   SimCluster sim(options);
   sim.advance(5s);
 

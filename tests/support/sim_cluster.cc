@@ -54,11 +54,15 @@ SimCluster::~SimCluster() = default;
 void SimCluster::start_coordinator() {
   CoordinatorOptions options = options_.coordinator;
   options.epoch = ++epoch_;
-  journal_ = {};
+  coordinator_.reset();
+  if (!journal_ || !options_.durable_journal)
+    journal_ = std::make_unique<MemoryJournal>(options_.durable_journal);
+  options.durable = options_.durable_journal;
   coordinator_ =
-      std::make_unique<CoordinatorNode>(options, options_.streams, network_->server(), journal_,
+      std::make_unique<CoordinatorNode>(options, options_.streams, network_->server(), *journal_,
                                         [this](const Note& note) { notes_.push_back(note); });
   coordinator_->check_always();
+  coordinator_->recover(now_, journal_->recover());
 }
 
 void SimCluster::restart_coordinator() {
@@ -178,6 +182,10 @@ void SimCluster::cancel(const RequestId& request) {
   Client& client = *clients_.at(request);
   client.run->cancel(now_, client.unsent);
   turn(client);
+}
+
+void SimCluster::cut_client(const RequestId& request, bool is_cut) {
+  network_->cut(*clients_.at(request)->transport, is_cut);
 }
 
 void SimCluster::kill_client(const RequestId& request) {

@@ -9,6 +9,7 @@
 
 #include "clients/cpp/client_job.h"
 #include "coordinator/io/coordinator_node.h"
+#include "coordinator/journal/memory_journal.h"
 #include "tests/support/sim_compute.h"
 #include "tests/support/sim_network.h"
 #include "worker/io/worker_node.h"
@@ -30,6 +31,7 @@ class SimCluster {
     WorkerOptions worker;  ///< hello is filled in.
     StreamOptions streams;
     std::int64_t credit_samples = 16;
+    bool durable_journal = true;
   };
 
   /// What a client asks for: the model "sim", which echoes `forward` rows and marks `sample` rows.
@@ -56,12 +58,14 @@ class SimCluster {
   /// SIGTERM.
   void drain_worker(std::size_t index);
   [[nodiscard]] bool worker_lives(std::size_t index) const;
-  /// kill -9 and start again: its memory is gone.
+  /// kill -9 and start again: its memory is gone. What is in its journal is not, if that is durable.
   void restart_coordinator();
 
   /// Sends a request from a client of its own.
   RequestId submit(const Job& job);
   void cancel(const RequestId& request);
+  /// While its link is cut, the client and the coordinator hear nothing of each other.
+  void cut_client(const RequestId& request, bool is_cut);
   /// The client's process dies.
   void kill_client(const RequestId& request);
 
@@ -107,7 +111,7 @@ class SimCluster {
   Options options_;
   TimePoint now_;
   std::unique_ptr<SimNetwork> network_;
-  MemoryJournal journal_;
+  std::unique_ptr<MemoryJournal> journal_;
   std::unique_ptr<CoordinatorNode> coordinator_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::map<RequestId, std::unique_ptr<Client>> clients_;

@@ -344,7 +344,7 @@ TEST(Coordinator, AReconnectedClientContinuesItsResult) {
   Harness h;
   h.join(1, 1);
   const RequestId request = h.submit(1, 2);
-  h.feed(event::Journaled{request});
+  h.feed(event::Journaled{request, {}, {}});
   h.deliver(1, h.assigns(1)[0], 0, 1);
   Submit again;
   again.request = request;
@@ -441,7 +441,7 @@ TEST(Coordinator, ForgetsTheOldestResultsOfVanishedClientsBeyondItsLimit) {
     request.latent_shape = {1, 1, 4};
     request.schedule = ScheduleSpec{};
     h.feed(event::Submitted{PeerId{n}, submit, request});
-    h.feed(event::Journaled{submit.request});
+    h.feed(event::Journaled{submit.request, {}, {}});
     h.deliver_all(1, h.assigns(1).back());
     h.advance(1s);
     h.feed(event::FromWorker{PeerId{101}, false, Heartbeat{}});
@@ -466,7 +466,7 @@ TEST(Coordinator, TheReportOfTheLargestRequestFitsAMessage) {
   request.schedule = ScheduleSpec{};
   request.partial = true;
   h.feed(event::Submitted{PeerId{1}, submit, request});
-  h.feed(event::Journaled{submit.request});
+  h.feed(event::Journaled{submit.request, {}, {}});
   SamplesDone done;
   done.shard = h.assigns(1)[0].shard;
   for (std::int64_t i = 0; i < 4096; ++i) {
@@ -478,6 +478,8 @@ TEST(Coordinator, TheReportOfTheLargestRequestFitsAMessage) {
     done.samples.push_back(report);
   }
   h.feed(event::FromWorker{PeerId{201}, true, done});
+  EXPECT_EQ(h.last<Done>(), nullptr) << "it is told before it is safe";
+  h.feed(event::Journaled{submit.request, event::Journaled::What::kOutcome, {}});
   ASSERT_NE(h.last<Done>(), nullptr);
   EXPECT_EQ(h.last<Done>()->samples.size(), 4096u);
   EXPECT_LT(encode(*h.last<Done>()).size(), std::size_t{900} << 10);

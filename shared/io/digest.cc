@@ -1,4 +1,4 @@
-#include "clients/cpp/digest.h"
+#include "shared/io/digest.h"
 
 #include <xxhash.h>
 

@@ -1,0 +1,3 @@
+# What keeping things safe takes: digests, and failures on demand.
+pa_library(pa_digest SOURCES digest.cc DEPS pa_core deps::xxhash)
+pa_library(pa_failpoint SOURCES failpoint.cc DEPS pa_core)
