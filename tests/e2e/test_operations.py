@@ -49,7 +49,7 @@ def test_a_worker_that_is_leaving_is_healthy_and_not_ready():
 def test_a_folder_serves_one_coordinator():
     with short_folder() as folder, coordinator(folder) as first:
         wait_for("a healthy coordinator", lambda: get(first.url("healthz"))[0] == 200)
-        with Daemon("pa-coordinator", folder / "run", f"run_dir={folder}/run", "journal.folder=") as second:
+        with Daemon("pa-coordinator", folder / "run", f"run_dir={folder}/run", 'journal.folder=""') as second:
             assert second.process.wait(HANG) != 0
             assert f"in use by coordinator process {first.process.pid}" in second.log.read_text()
         assert pa("status", "--connect", f"ipc://{folder}/run/client.sock").returncode == 0
