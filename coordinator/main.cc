@@ -65,6 +65,18 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   return options;
 }
 
+std::string allow_file(const CoordinatorConfig& config) { return config.tcp.keys + "/allow.yaml"; }
+
+/// None without an address.
+Result<std::optional<TcpListener>> tcp_listener(const CoordinatorConfig& config) {
+  if (config.tcp.address.empty()) return std::optional<TcpListener>();
+  TcpListener tcp;
+  tcp.address = config.tcp.address;
+  PA_ASSIGN(tcp.keys, read_curve_keys(config.tcp.keys, kCoordinatorKeys));
+  PA_ASSIGN(tcp.allowed, AllowList::load(allow_file(config)));
+  return std::optional<TcpListener>(std::move(tcp));
+}
+
 /// A coordinator process from start to exit status.
 class Program {
  public:
@@ -77,7 +89,9 @@ class Program {
     streams.window_bytes = config_.limits.window_bytes;
     ZmqOptions zmq;
     zmq.chunk_bytes = config_.limits.chunk_bytes;
-    auto transport = ZmqServer::bind(config_.endpoints, zmq);
+    Result<std::optional<TcpListener>> tcp = tcp_listener(config_);
+    if (!tcp.ok()) return fail(tcp.error());
+    auto transport = ZmqServer::bind(config_.endpoints, zmq, std::move(*tcp));
     if (!transport.ok()) return fail(transport.error());
     add_process_metrics(registry_);
     auto http = serve_operations(config_.http, registry_, health_);
@@ -97,11 +111,13 @@ class Program {
     node.recover(steady_now(), std::move(recovery));
     log_info("coordinator.started", {{"version", version()},
                                      {"clients", config_.endpoints.client},
+                                     {"tcp", config_.tcp.address},
                                      {"http_port", (*http)->port()},
                                      {"journal", journal.describe()}});
     while (!node.exited()) {
       health_.turned();
-      while (const std::optional<int> signal = signals_.take()) on_signal(*signal, node);
+      while (const std::optional<int> signal = signals_.take())
+        on_signal(*signal, node, **transport);
       const bool more = node.turn(steady_now());
       if (more || node.exited()) continue;
       publish(node, **transport);
@@ -127,7 +143,11 @@ class Program {
     return std::unique_ptr<Journal>(std::move(journal));
   }
 
-  void publish(const CoordinatorNode& node, const ZmqServer& transport) {
+  void publish(const CoordinatorNode& node, ZmqServer& transport) {
+    for (const Refusal& refusal : transport.take_refusals()) {
+      log_warning("connection.refused",
+                  {{"address", refusal.address}, {"key", refusal.key}, {"reason", refusal.reason}});
+    }
     const Coordinator& core = node.core();
     metrics_.set_load(core.active_requests(), core.waiting_samples());
     metrics_.set_messages_rejected(transport.rejected());
@@ -148,8 +168,8 @@ class Program {
     }
   }
 
-  void on_signal(int signal, CoordinatorNode& node) {
-    if (signal == SIGHUP) return reload(node);
+  void on_signal(int signal, CoordinatorNode& node, ZmqServer& transport) {
+    if (signal == SIGHUP) return reload(node, transport);
     if (draining_) {
       log_warning("coordinator.killed", {{"reason", "asked to stop twice"}});
       std::_Exit(1);
@@ -159,17 +179,25 @@ class Program {
     node.tell(event::Shutdown{kShutdownGrace}, steady_now());
   }
 
-  /// Applies what can change while running: weights and logs.
-  void reload(CoordinatorNode& node) {
+  /// Applies what can change while running: weights, logs and who may connect.
+  void reload(CoordinatorNode& node, ZmqServer& transport) {
     Result<CoordinatorConfig> fresh = load_coordinator_config(daemon_);
     if (!fresh.ok()) {
       log_error("config.rejected", {{"error", fresh.error().message}});
       return;
     }
+    if (!config_.tcp.address.empty()) {
+      Result<AllowList> allowed = AllowList::load(allow_file(config_));
+      if (!allowed.ok()) {
+        log_error("config.rejected", {{"error", allowed.error().message}});
+        return;
+      }
+      transport.allow(std::move(*allowed));
+    }
     log_configure(fresh->log);
     node.tell(event::WeightsChanged{fresh->weights}, steady_now());
     log_info("config.reloaded",
-             {{"applied", "weights, log"}, {"needs_restart", "everything else"}});
+             {{"applied", "weights, log, allow.yaml"}, {"needs_restart", "everything else"}});
   }
 
   DaemonOptions daemon_;

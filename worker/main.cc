@@ -116,10 +116,16 @@ class Program {
     ZmqContext context;
     ZmqOptions zmq;
     zmq.chunk_bytes = config_.limits.chunk_bytes;
+    std::optional<PeerKeys> keys;
+    if (!config_.connect.address.empty()) {
+      Result<PeerKeys> read = read_peer_keys(config_.connect.keys);
+      if (!read.ok()) return fail(read.error());
+      keys = std::move(*read);
+    }
     auto control =
-        ZmqClient::connect(context, config_.connect.control, Channel::kWorkerControl, zmq);
+        ZmqClient::connect(context, config_.connect.control, Channel::kWorkerControl, zmq, keys);
     if (!control.ok()) return fail(control.error());
-    auto data = ZmqClient::connect(context, config_.connect.data, Channel::kWorkerData, zmq);
+    auto data = ZmqClient::connect(context, config_.connect.data, Channel::kWorkerData, zmq, keys);
     if (!data.ok()) return fail(data.error());
     loop_.watch(**control);
     loop_.watch(**data);

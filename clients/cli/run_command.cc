@@ -123,11 +123,10 @@ Result<Prepared> prepare(const RunCommand& command) {
 }
 
 Result<std::unique_ptr<Client>> connect(const RunCommand& command) {
-  PA_ASSIGN(const std::string endpoint, find_endpoint(command.where));
   ClientOptions options;
   options.first_answer = kAnswerLimit;
   if (command.patience_seconds) options.patience = from_seconds(*command.patience_seconds);
-  return Client::connect(endpoint, options);
+  return connect_to(command.where, std::move(options));
 }
 
 /// What the cluster says of a model, for the picture; nothing if it does not know it.

@@ -23,6 +23,7 @@ struct Submitted {
   PeerId peer;
   Submit submit;
   Result<Request> body;
+  std::string who = {};  ///< As in Incoming.
 };
 /// Any other message of a client: DoneAck, Cancel, StatusQuery.
 struct FromClient {
@@ -34,6 +35,7 @@ struct FromWorker {
   PeerId peer;
   bool data = false;
   Message message;
+  std::string who = {};  ///< As in Incoming: a pattern for the worker's name.
 };
 /// A message to this peer could not be handed over: its connection is gone for good.
 struct PeerGone {

@@ -106,8 +106,8 @@ class Coordinator {
   void on(const event::FromWorker& event);
   void on(const event::PeerGone& event);
   void on(const event::WeightsChanged& event);
-  void on_hello(PeerId peer, const Hello& hello);
-  void on_attach(PeerId peer, const Attach& attach);
+  void on_hello(PeerId peer, const Hello& hello, const std::string& who);
+  void on_attach(PeerId peer, const Attach& attach, const std::string& who);
   void heard(Worker& worker);
   void lose_worker(WorkerId id, const std::string& reason);
   void set_state(Worker& worker, WorkerState state, const std::string& reason);

@@ -22,7 +22,7 @@ bool same_content(const Job& job, const Submit& submit) {
 void Coordinator::on(const event::Submitted& event) {
   const Submit& submit = event.submit;
   if (Job* known = find(submit.request)) {
-    if (!same_content(*known, submit)) {
+    if (!same_content(*known, submit) || known->owner != event.who) {
       return refuse(event.peer, submit.request,
                     invalid("request id " + to_string(submit.request) +
                             " is in use for another request; make a new id"));
@@ -54,6 +54,7 @@ void Coordinator::on(const event::Submitted& event) {
   job.key = {-job.request.priority, ++last_sequence_};
   job.run = (options_.epoch << 32) + last_sequence_;
   job.client = event.peer;
+  job.owner = event.who;
   job.client_window = submit.window;
   job.body = submit.body;
   job.tensors = submit.tensors;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "coordinator/core/coordinator.h"
+#include "shared/core/names.h"
 
 namespace pa {
 namespace {
@@ -12,9 +13,12 @@ constexpr std::size_t kLostWorkersRemembered = 64;
 }  // namespace
 
 void Coordinator::on(const event::FromWorker& event) {
-  if (const auto* hello = std::get_if<Hello>(&event.message)) return on_hello(event.peer, *hello);
-  if (const auto* attach = std::get_if<Attach>(&event.message))
-    return on_attach(event.peer, *attach);
+  if (const auto* hello = std::get_if<Hello>(&event.message)) {
+    return on_hello(event.peer, *hello, event.who);
+  }
+  if (const auto* attach = std::get_if<Attach>(&event.message)) {
+    return on_attach(event.peer, *attach, event.who);
+  }
 
   Worker* worker = workers_.of_peer(event.peer);
   if (worker == nullptr) return send(event.peer, Rehello{});
@@ -46,7 +50,7 @@ void Coordinator::on(const event::FromWorker& event) {
   }
 }
 
-void Coordinator::on_hello(PeerId peer, const Hello& hello) {
+void Coordinator::on_hello(PeerId peer, const Hello& hello, const std::string& who) {
   const auto reject = [&](Error error) {
     tell(note::WorkerRefused{hello.name, error});
     send(peer, Rejected{std::move(error)});
@@ -57,6 +61,10 @@ void Coordinator::on_hello(PeerId peer, const Hello& hello) {
                           std::to_string(kProtocolVersion) + ": use programs of one version"));
   }
   if (hello.name.empty()) return reject(invalid("a worker must have a name"));
+  if (!who.empty() && !matches_name(who, hello.name)) {
+    return reject(invalid("the key of worker " + hello.name + " is for '" + who +
+                          "': give it that name, or allow its key another"));
+  }
   if (!std::isfinite(hello.weight) || hello.weight < 0) {
     return reject(invalid("worker " + hello.name + " has weight " + std::to_string(hello.weight) +
                           "; expected 0 or more"));
@@ -85,9 +93,11 @@ void Coordinator::on_hello(PeerId peer, const Hello& hello) {
        Welcome{options_.epoch, worker.id, options_.liveness.beat_interval, options_.window_bytes});
 }
 
-void Coordinator::on_attach(PeerId peer, const Attach& attach) {
+void Coordinator::on_attach(PeerId peer, const Attach& attach, const std::string& who) {
   Worker* worker = workers_.find(attach.worker);
-  if (worker == nullptr || worker->hello.boot != attach.boot) return send(peer, Rehello{});
+  const bool known = worker != nullptr && worker->hello.boot == attach.boot &&
+                     (who.empty() || matches_name(who, worker->hello.name));
+  if (!known) return send(peer, Rehello{});
   heard(*worker);
   const bool joined = worker->state == WorkerState::kAttaching;
   if (worker->data != peer) {

@@ -57,6 +57,7 @@ struct Job {
   std::uint64_t run = 0;  ///< Tells this job from another under the same id, before or after.
   JobState state = JobState::kReceiving;
   std::optional<PeerId> client;
+  std::string owner;  ///< Whom the key belongs to that submitted it; empty on this box.
   std::uint64_t client_window = 0;
 
   std::string body;

@@ -63,6 +63,24 @@ Settings coordinator_settings(CoordinatorConfig& config) {
   add_endpoint_setting(settings, "endpoints.data", config.endpoints.data,
                        "Tensors to and from workers. Empty: run_dir/data.sock.");
 
+  settings.section(
+      "tcp",
+      "For clients and workers on other boxes: authenticated and encrypted with CURVE, "
+      "always. See docs/several-boxes.md.");
+  settings.text(
+      "tcp.address", [&config] { return config.tcp.address; },
+      [&config](const std::string& text) -> Status {
+        if (!text.empty()) PA_TRY(check_listen_address(text));
+        config.tcp.address = text;
+        return {};
+      },
+      "This box's address, as tcp://192.168.1.10:9460: clients connect to that port, workers to "
+      "the "
+      "next two. Empty: this box only.");
+  settings.string("tcp.keys", config.tcp.keys,
+                  "Folder with coordinator.secret and allow.yaml, the list of who may connect. "
+                  "SIGHUP reads the list again.");
+
   add_http_settings(settings, config.http, "");
 
   settings.section("limits",

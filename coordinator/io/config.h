@@ -19,6 +19,12 @@ struct CoordinatorConfig {
   std::string run_dir = "/run/parallelanything";  ///< Mode 0700; holds the ipc sockets.
   Endpoints endpoints;                            ///< Filled from run_dir by load, if not given.
 
+  /// For clients and workers on other boxes.
+  struct Tcp {
+    std::string address;                              ///< "tcp://IP:PORT"; empty: this box only.
+    std::string keys = "/etc/parallelanything/keys";  ///< coordinator.secret and allow.yaml.
+  } tcp;
+
   HttpOptions http{.port = 9463};
 
   struct Limits {
