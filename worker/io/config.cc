@@ -143,7 +143,9 @@ Result<WorkerConfig> load_worker_config(const DaemonOptions& options) {
   if (config.name.empty()) config.name = short_host_name() + ":" + config.device;
   if (config.threads == 0) config.threads = usable_cores();
   Endpoints sockets = ipc_endpoints(config.connect.run_dir);
-  if (!config.connect.address.empty()) PA_ASSIGN(sockets, tcp_endpoints(config.connect.address));
+  if (!config.connect.address.empty()) {
+    PA_ASSIGN(sockets, tcp_endpoints(config.connect.address));
+  }
   if (config.connect.control.empty()) config.connect.control = sockets.control;
   if (config.connect.data.empty()) config.connect.data = sockets.data;
   return config;
