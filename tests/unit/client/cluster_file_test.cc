@@ -53,8 +53,8 @@ TEST_F(ClusterFileTest, ABrokenFileIsAnError) {
 }
 
 TEST(StateDirectory, IsAbsolute) {
-  EXPECT_EQ(state_directory({"", "/a/b/"}), "/a/b");
-  EXPECT_TRUE(state_directory({"", "relative"}).starts_with("/"));
+  EXPECT_EQ(state_directory({.state = "/a/b/"}), "/a/b");
+  EXPECT_TRUE(state_directory({.state = "relative"}).starts_with("/"));
   EXPECT_TRUE(state_directory({}).starts_with("/"));
 }
 
