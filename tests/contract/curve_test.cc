@@ -236,7 +236,7 @@ TEST_F(CurveTest, FiveHundredWorkersJoinAtOnce) {
   RecordProperty("seconds", std::to_string(seconds_taken));
   std::printf("%d workers live after %.2f s\n", kWorkers, seconds_taken);
   EXPECT_EQ(live, kWorkers);
-  EXPECT_LT(seconds_taken, 30.0) << "10 s is the aim on an idle box";
+  EXPECT_LT(seconds_taken, 60.0) << "10 s is the aim on an idle box";
   std::size_t known = 0;
   for (const auto& [id, worker] : node.core().workers().all()) {
     known += worker.state == WorkerState::kLive ? 1 : 0;
