@@ -22,7 +22,7 @@ bool same_content(const Job& job, const Submit& submit) {
 void Coordinator::on(const event::Submitted& event) {
   const Submit& submit = event.submit;
   if (Job* known = find(submit.request)) {
-    if (!same_content(*known, submit) || known->owner != event.who) {
+    if (!same_content(*known, submit) || known->owner.value_or(event.who) != event.who) {
       return refuse(event.peer, submit.request,
                     invalid("request id " + to_string(submit.request) +
                             " is in use for another request; make a new id"));

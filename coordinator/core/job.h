@@ -57,7 +57,9 @@ struct Job {
   std::uint64_t run = 0;  ///< Tells this job from another under the same id, before or after.
   JobState state = JobState::kReceiving;
   std::optional<PeerId> client;
-  std::string owner;  ///< Whom the key belongs to that submitted it; empty on this box.
+  /// Whom the key belongs to that submitted it; empty on this box; nullopt if it was submitted to an
+  /// earlier life of the coordinator.
+  std::optional<std::string> owner;
   std::uint64_t client_window = 0;
 
   std::string body;
