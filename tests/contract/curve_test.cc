@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "coordinator/io/coordinator_node.h"
+#include "coordinator/journal/memory_journal.h"
 #include "shared/io/clock.h"
 #include "shared/io/loop.h"
 #include "shared/io/zmq_transport.h"

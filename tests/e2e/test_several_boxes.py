@@ -66,6 +66,7 @@ class Boxes:
                         'while [ $# -gt 1 ]; do cp -p "$1" "$to" || exit 1; shift; done\n')
         copy.chmod(0o755)
         self.environment = {**environment(), "HOMES": str(folder),
+                            "OMP_WAIT_POLICY": "PASSIVE",
                             "PATH": f"{tools}:{BIN}:{os.environ['PATH']}"}
         for home in self.homes.values():
             home.mkdir()
