@@ -1,0 +1,67 @@
+#include "worker/engine/noise_maker.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include "worker/models/torch_errors.h"
+
+namespace pa {
+
+void MadeNoise::make() {
+  const c10::InferenceMode inference;
+  value_ = guarded<at::Tensor>([&]() -> Result<at::Tensor> { return recipe_(); });
+  recipe_ = nullptr;  // It may hold a request's tensors.
+  ready_.store(true, std::memory_order_release);
+}
+
+NoiseMaker::NoiseMaker(std::int64_t threads) {
+  PA_CHECK(threads >= 1);
+  for (std::int64_t i = 0; i < threads; ++i) threads_.emplace_back([this] { serve(); });
+}
+
+NoiseMaker::~NoiseMaker() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  asked_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+std::shared_ptr<const MadeNoise> NoiseMaker::make(NoiseRecipe recipe) {
+  auto noise = std::make_shared<MadeNoise>(std::move(recipe));
+  {
+    const MutexLock lock(mutex_);
+    waiting_.push_back(noise);
+  }
+  asked_.notify_one();
+  return noise;
+}
+
+void NoiseMaker::wait(std::chrono::milliseconds limit) {
+  const MutexLock lock(mutex_);
+  if (fresh_ == 0) made_.wait_for(mutex_, limit);
+  fresh_ = 0;
+}
+
+void NoiseMaker::serve() {
+  while (true) {
+    std::shared_ptr<MadeNoise> noise;
+    {
+      const MutexLock lock(mutex_);
+      while (waiting_.empty() && !stopping_) asked_.wait(mutex_);
+      if (stopping_) return;
+      noise = waiting_.front().lock();
+      waiting_.pop_front();
+    }
+    if (noise == nullptr) continue;
+    noise->make();
+    {
+      const MutexLock lock(mutex_);
+      ++fresh_;
+    }
+    made_.notify_all();
+  }
+}
+
+}  // namespace pa
