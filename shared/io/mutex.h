@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -38,12 +37,6 @@ class CondVar {
   void wait(Mutex& mutex) REQUIRES(mutex) {
     std::unique_lock lock(mutex.mutex_, std::adopt_lock);
     condition_.wait(lock);
-    lock.release();
-  }
-  /// As wait(), but for `limit` at the longest.
-  void wait_for(Mutex& mutex, std::chrono::nanoseconds limit) REQUIRES(mutex) {
-    std::unique_lock lock(mutex.mutex_, std::adopt_lock);
-    condition_.wait_for(lock, limit);
     lock.release();
   }
   void notify_one() { condition_.notify_one(); }

@@ -33,15 +33,16 @@ std::shared_ptr<const MadeNoise> NoiseMaker::make(NoiseRecipe recipe) {
   {
     const MutexLock lock(mutex_);
     waiting_.push_back(noise);
+    ++unmade_;
   }
   asked_.notify_one();
   return noise;
 }
 
-void NoiseMaker::wait(std::chrono::milliseconds limit) {
+void NoiseMaker::wait() {
   const MutexLock lock(mutex_);
-  if (fresh_ == 0) made_.wait_for(mutex_, limit);
-  fresh_ = 0;
+  while (!fresh_ && unmade_ > 0) made_.wait(mutex_);
+  fresh_ = false;
 }
 
 void NoiseMaker::serve() {
@@ -54,11 +55,11 @@ void NoiseMaker::serve() {
       noise = waiting_.front().lock();
       waiting_.pop_front();
     }
-    if (noise == nullptr) continue;
-    noise->make();
+    if (noise != nullptr) noise->make();
     {
       const MutexLock lock(mutex_);
-      ++fresh_;
+      --unmade_;
+      fresh_ = fresh_ || noise != nullptr;
     }
     made_.notify_all();
   }

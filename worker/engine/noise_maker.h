@@ -3,7 +3,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -51,8 +50,8 @@ class NoiseMaker {
 
   [[nodiscard]] std::shared_ptr<const MadeNoise> make(NoiseRecipe recipe);
 
-  /// Blocks until a noise has become ready since the last call, but no longer than `limit`.
-  void wait(std::chrono::milliseconds limit);
+  /// Blocks until a noise has become ready since the last call; at once if none is being made.
+  void wait();
 
  private:
   void serve();
@@ -61,7 +60,8 @@ class NoiseMaker {
   CondVar asked_;
   CondVar made_;
   std::deque<std::weak_ptr<MadeNoise>> waiting_ GUARDED_BY(mutex_);
-  std::int64_t fresh_ GUARDED_BY(mutex_) = 0;  ///< Made since the last wait().
+  std::int64_t unmade_ GUARDED_BY(mutex_) = 0;  ///< Waiting, or being made.
+  bool fresh_ GUARDED_BY(mutex_) = false;       ///< One was made since the last wait().
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
 };
