@@ -51,7 +51,7 @@ TEST_F(NoiseSourceTest, DoesNotDependOnTheShard) {
   for (const NoiseKind kind : {NoiseKind::kComfy, NoiseKind::kKeyed}) {
     request_.noise = kind;
     for (const char* sampler : {"euler_ancestral", "dpmpp_2m_sde"}) {
-      const Program program = program_of(sampler);
+      const Program program = plain(sampler);
       const NoiseSource part = source(program, {1, 3});
       const NoiseSource whole = source(program, {0, 1, 2, 3, 4});
       EXPECT_TRUE(at::equal(part.start(1)(), whole.start(3)()));
