@@ -242,6 +242,9 @@ class Admission {
                        field + "/area");
       }
     }
+    return {};
+  }
+
   /// The noises that the sampler adds, instead of drawing them.
   Status check_step_noise(std::int64_t draws, const Shape& latent) {
     const TensorSpec* spec = find(kStepNoise);

@@ -7,13 +7,14 @@
 #include <sstream>
 
 #include "shared/sampling/catalogue.h"
+#include "tests/support/paths.h"
 
 namespace pa {
 namespace {
 
 /// docs/numerics.md, table of samplers: name -> its row.
 std::map<std::string, std::string> documented_samplers() {
-  std::ifstream file(std::string(PA_SOURCE_DIR) + "/docs/numerics.md");
+  std::ifstream file(test::source_path("docs/numerics.md"));
   std::map<std::string, std::string> rows;
   const std::regex name("`([a-z0-9_]+)`");
   for (std::string line; std::getline(file, line);) {
