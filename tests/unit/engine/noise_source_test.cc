@@ -138,8 +138,8 @@ TEST_P(RecordedNoise, IsWhatTheRequestAloneGives) {
   request.seed = fixture.meta["seed"];
   request.samples = shape[0];
   request.sampler = {fixture.meta["sampler"], {}};
-  for (const auto& [name, value] :
-       fixture.meta.value("options", nlohmann::json::object()).items()) {
+  const nlohmann::json options = fixture.meta.value("options", nlohmann::json::object());
+  for (const auto& [name, value] : options.items()) {
     if (value.is_number()) request.sampler.options[name] = value.get<double>();
     if (value.is_string()) request.sampler.options[name] = value.get<std::string>();
   }
