@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <random>
@@ -12,6 +13,7 @@
 #include "shared/core/version.h"
 #include "shared/io/allocator.h"
 #include "shared/io/clock.h"
+#include "shared/io/cores.h"
 #include "shared/io/loop.h"
 #include "shared/io/ops_server.h"
 #include "shared/io/process_metrics.h"
@@ -38,6 +40,12 @@ int fail(const Error& error) {
 std::uint64_t random_boot() {
   std::random_device device;
   return (static_cast<std::uint64_t>(device()) << 32) | device();
+}
+
+/// Threads that make noise: a Brownian tree takes a tenth of a second for a step of a large latent. A
+/// CPU's cores belong to the network; another device leaves them free.
+std::int64_t noise_threads(const Device& device) {
+  return device.kind == "cpu" ? 1 : std::clamp<std::int64_t>(usable_cores() / 2, 1, 4);
 }
 
 /// What the worker says of itself once its device is ready.
@@ -81,7 +89,9 @@ class Program {
     compute_options.device = *device;
     compute_options.threads = config_.threads;
     compute_options.models = config_.models;
-    compute_options.engine = {config_.limits.max_rows, config_.sim};
+    compute_options.engine = {.max_rows = config_.limits.max_rows,
+                              .noise_threads = noise_threads(*device),
+                              .sim = config_.sim};
     ComputeThread compute(std::move(compute_options), wakeup_);
     loop_.watch(signals_);
     loop_.watch(wakeup_);

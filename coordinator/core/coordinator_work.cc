@@ -15,15 +15,17 @@ void append_rows(const AdmittedInput& input, BufferId buffer,
     pieces.push_back({buffer, input.offset, input.row_bytes, at});
     return;
   }
-  for (std::size_t i = 0; i < samples.size();) {
-    std::size_t end = i + 1;
-    while (end < samples.size() && samples[end] == samples[end - 1] + 1) ++end;
-    const std::uint64_t bytes = (end - i) * input.row_bytes;
-    pieces.push_back({buffer,
-                      input.offset + static_cast<std::uint64_t>(samples[i]) * input.row_bytes,
-                      bytes, at});
-    at += bytes;
-    i = end;
+  for (std::uint64_t group = 0; group < input.groups; ++group) {
+    const std::uint64_t offset = input.offset + group * input.group_bytes;
+    for (std::size_t i = 0; i < samples.size();) {
+      std::size_t end = i + 1;
+      while (end < samples.size() && samples[end] == samples[end - 1] + 1) ++end;
+      const std::uint64_t bytes = (end - i) * input.row_bytes;
+      pieces.push_back(
+          {buffer, offset + static_cast<std::uint64_t>(samples[i]) * input.row_bytes, bytes, at});
+      at += bytes;
+      i = end;
+    }
   }
 }
 
@@ -49,7 +51,7 @@ ShardInput cut(const Job& job, const std::vector<std::int64_t>& samples) {
         !std::binary_search(samples.begin(), samples.end(), input.only))
       continue;
     TensorSpec spec = input.spec;
-    if (input.rows == RowsOf::kSample) spec.shape[0] = std::ssize(samples);
+    if (input.rows == RowsOf::kSample) spec.shape[input.axis] = std::ssize(samples);
     cut.tensors.push_back(std::move(spec));
     used.push_back(&input);
   }

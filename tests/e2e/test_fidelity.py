@@ -10,6 +10,8 @@ from cluster import ROOT, Cluster
 
 FIXTURES = ROOT / "tests" / "fixtures"
 NETWORKS = sorted(path.stem for path in (FIXTURES / "models").glob("flux_*.safetensors"))
+PIPELINES = sorted(path.stem for path in (FIXTURES / "pipelines").glob("flux_*.safetensors"))
+BASES = {f"models/{name}.safetensors": name for name in NETWORKS}
 YAML = """
 family: flux
 config: {{axes_dim: {axes_dim}, num_heads: {num_heads}}}
@@ -68,17 +70,22 @@ def test_a_forward_pass_over_two_workers(cluster, tmp_path, name):
     fixture.check(result.values, "out.y")
 
 
-def test_a_whole_sampling_run_over_two_workers(cluster, tmp_path):
-    fixture = Fixture(FIXTURES / "pipelines" / "flux_euler_simple4.safetensors")
-    given = {name: fixture.tensors[f"in.{name}"] for name in ("latent", "noise")}
-    conditions = {f"cond__0__{name}": fixture.tensors[f"in.positive.{name}"] for name in ("context", "y")}
+@pytest.mark.parametrize("given", [True, False], ids=["its noise", "its seed"])
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_whole_sampling_run_over_two_workers(cluster, tmp_path, name, given):
+    fixture = Fixture(FIXTURES / "pipelines" / f"{name}.safetensors")
     document = {
-        "op": "sample", "model": "flux_dev_b2_10x6", "samples": 2, "noise": "given", "sampler": {"name": "euler"},
-        "schedule": {"name": "simple", "steps": fixture.json["steps"]}, "positive": [{"tensors": "cond.0"}],
+        "op": "sample", "model": BASES[fixture.json["base"]], "samples": 2, "seed": fixture.json["seed"],
+        "sampler": {"name": fixture.json["sampler"]}, "positive": [{"tensors": "cond.0"}],
+        "schedule": {"name": fixture.json["scheduler"], "steps": fixture.json["steps"]},
     }
-    request = tensors.write_request(
-        tmp_path / "request", document, cond__0__guidance=[fixture.json["guidance"]], **given, **conditions
-    )
-    result = cluster.run("--request", request)
+    arrays = {f"cond__0__{name}": fixture.tensors[f"in.positive.{name}"] for name in ("context", "y")}
+    arrays |= {"cond__0__guidance": [fixture.json["guidance"]], "latent": fixture.tensors["in.latent"]}
+    if given:
+        document["noise"] = "given"
+        arrays["noise"] = fixture.tensors["in.noise"]
+        if "noise.z" in fixture.tensors:
+            arrays["step_noise"] = fixture.tensors["noise.z"]
+    result = cluster.run("--request", tensors.write_request(tmp_path / "request", document, **arrays))
     assert list(result.shares().values()) == [1, 1]
     fixture.check(result.values, "out.x")

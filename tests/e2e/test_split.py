@@ -32,12 +32,21 @@ def difference(left, right):
     return np.abs(left.values - right.values).max()
 
 
-@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "euler_ancestral", "dpmpp_2m_sde", "lcm"])
 def test_two_workers_make_what_one_makes(one, two, sampler):
     alone, split = (cluster.digits(21, "--sampler", sampler, "--steps", 6) for cluster in (one, two))
     assert len(alone.shares()) == 1
     assert sorted(split.shares().values()) == [10, 11]
     assert difference(alone, split) <= TOLERANCE
+
+
+@pytest.mark.parametrize("noise", ["comfy", "keyed"])
+@pytest.mark.parametrize("sampler", ["euler_ancestral", "dpmpp_sde", "sa_solver"])
+def test_noise_on_the_way_is_the_same_in_every_bit(one, two, sampler, noise):
+    options = ["--sampler", sampler, "--steps", 6, "--set", f"noise={noise}", "--set", "deterministic=true"]
+    alone, split = (cluster.digits(5, *options) for cluster in (one, two))
+    assert len(split.shares()) == 2
+    assert difference(alone, split) == 0
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

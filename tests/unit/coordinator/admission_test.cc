@@ -6,6 +6,7 @@
 namespace pa {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 ModelInfo digits() {
@@ -63,6 +64,26 @@ TEST(Admission, LaysOutConditionsByRow) {
   EXPECT_EQ(admitted->inputs[2].offset % 64, 0u);
 }
 
+TEST(Admission, KnowsTheNoisesOfAStochasticSampler) {
+  Request request = sample_of(3);
+  request.sampler.name = "euler_ancestral";
+  request.schedule->steps = 4;
+  const Result<Admitted> admitted =
+      admit(request, {f32("step_noise", {3, 3, 1, 8, 8})}, digits(), {});
+  ASSERT_TRUE(admitted.ok()) << admitted.error().message;
+  const AdmittedInput& noise = admitted->inputs[0];
+  EXPECT_EQ(noise.rows, RowsOf::kSample);
+  EXPECT_EQ(noise.axis, 1u);
+  EXPECT_EQ(noise.groups, 3u);
+  EXPECT_EQ(noise.row_bytes, 256u);
+  EXPECT_EQ(noise.group_bytes, 768u);
+  EXPECT_THAT(refusal(request, {f32("step_noise", {4, 3, 1, 8, 8})}),
+              AllOf(HasSubstr("/tensors/step_noise"), HasSubstr("one for each of the 3 noises")));
+  request.sampler.name = "euler";
+  EXPECT_THAT(refusal(request, {f32("step_noise", {3, 3, 1, 8, 8})}),
+              HasSubstr("the sampler 'euler' draws no noise"));
+}
+
 TEST(Admission, KnowsTensorsOfOneSample) {
   Request request = sample_of(2);
   request.labels.clear();
@@ -113,6 +134,35 @@ TEST(Admission, RefusesByNameAndSaysWhatWasExpected) {
   request = sample_of(2);
   request.labels.clear();
   EXPECT_THAT(refusal(request, {}), HasSubstr("/positive: model 'digits' needs conditioning"));
+}
+
+TEST(Admission, MasksAndAreasAreChecked) {
+  Request request = sample_of(2);
+  request.inpaint = true;
+  EXPECT_THAT(refusal(request, {}), HasSubstr("/tensors/mask: inpaint needs the tensor 'mask'"));
+  EXPECT_THAT(refusal(request, {f32("mask", {3, 1, 8, 8})}),
+              HasSubstr("expected F32 [1 or 2, 1, 8, 8]"));
+  EXPECT_EQ(refusal(request, {f32("mask", {1, 1, 64, 64})}), "admitted");
+  EXPECT_EQ(refusal(request, {f32("mask", {2, 1, 8, 8}), f32("inpaint_noise", {2, 1, 8, 8})}),
+            "admitted");
+  request.inpaint_noise = InpaintNoise::kGiven;
+  EXPECT_THAT(refusal(request, {f32("mask", {1, 1, 8, 8})}),
+              HasSubstr("/inpaint/noise: inpaint.noise is 'given'"));
+  request.inpaint = false;
+  EXPECT_THAT(refusal(request, {f32("mask", {1, 1, 8, 8})}), HasSubstr("expected 'inpaint'"));
+
+  request = sample_of(2);
+  request.labels.clear();
+  Condition condition;
+  condition.tensors = "cond.0";
+  request.positive = {condition, condition};
+  request.positive[1].mask = "hole";
+  std::vector<TensorEntry> tensors = {f32("cond.0.context", {1, 4, 32}), f32("cond.0.y", {1, 16})};
+  EXPECT_THAT(refusal(request, tensors), HasSubstr("/positive/1/mask: there is no tensor 'hole'"));
+  tensors.push_back(f32("hole", {1, 8, 8}));
+  EXPECT_EQ(refusal(request, tensors), "admitted");
+  request.positive[0].area = {4, 4, 8, 0};
+  EXPECT_THAT(refusal(request, tensors), HasSubstr("/positive/0/area: the area [4, 4, 8, 0]"));
 }
 
 TEST(Admission, GuidanceNeedsANegativeOrTheLabelNone) {
