@@ -129,6 +129,7 @@ void Coordinator::on(const StreamArrived& event) {
       return;
     case StreamKind::kRequestResult:
     case StreamKind::kShardInput:
+    case StreamKind::kCheckpoint:
       return;
   }
 }

@@ -85,7 +85,7 @@ struct Engine::State {
   ModelStore& models;
   EngineOptions options;
   std::vector<Shard> shards;                            // Oldest first.
-  std::vector<EngineReport> refused;                    // Of shards that could not start.
+  std::vector<EngineReport> refused;                    // Of what does not run: reports to come.
   std::map<std::string, std::int64_t> groups;           // Rows of equal fit() -> a number.
   std::map<const Replica*, std::int64_t> memory_limit;  // Rows that fit, learned from failures.
 
@@ -161,8 +161,10 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
   const auto count = std::ssize(pass);
   const Clock::time_point start = Clock::now();
   double network_seconds = 0;
+  Shape row;
   const Result<at::Tensor> answer = guarded<at::Tensor>([&]() -> Result<at::Tensor> {
     const Rows rows = assemble(pass, device);
+    row.assign(rows.x.sizes().begin() + 1, rows.x.sizes().end());
     const Clock::time_point network_start = Clock::now();
     PA_ASSIGN(at::Tensor result, replica.network->forward(rows));
     if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
@@ -177,6 +179,7 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
     // The failed pass's tensors are gone by now. Fewer rows may fit.
     if (!device.is_cpu()) at::accelerator::emptyCache();
     memory_limit[&replica] = count / 2;
+    out.emplace_back(PassDone{replica.info.name, count, 0, 0, row, false});
     return;
   }
   const Status taken = guarded<void>([&]() -> Status {
@@ -197,7 +200,7 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
 
   const double seconds = seconds_since(start);
   for (const PassRow& row : pass) row.shard->spend(row.row, seconds / static_cast<double>(count));
-  out.emplace_back(PassDone{replica.info.name, count, seconds, network_seconds});
+  out.emplace_back(PassDone{replica.info.name, count, seconds, network_seconds, row, true});
   std::vector<ShardRun*> touched;
   for (const PassRow& row : pass) {
     if (touched.empty() || touched.back() != row.shard) touched.push_back(row.shard);
@@ -225,6 +228,14 @@ void Engine::cancel(ShardId shard) {
     const auto* const rows = std::get_if<RowsFinished>(&report);
     return rows != nullptr && rows->shard == shard;
   });
+}
+
+void Engine::leave(ShardId shard, std::int64_t sample) {
+  for (const Shard& held : state_->shards) {
+    if (held.run->job().shard != shard || !held.run->leave(sample)) continue;
+    state_->refused.emplace_back(SampleLeft{shard, sample, {}});
+  }
+  std::erase_if(state_->shards, [](const Shard& held) { return held.run->finished(); });
 }
 
 bool Engine::idle() const { return state_->shards.empty() && state_->refused.empty(); }

@@ -40,6 +40,9 @@ class Engine {
   /// Drops what remains of a shard; nothing more is reported of it. Unknown ids are ignored.
   void cancel(ShardId shard);
 
+  /// Lets a sample leave its shard, if it has not begun: SampleLeft comes with the next pass().
+  void leave(ShardId shard, std::int64_t sample);
+
   /// Nothing to do until the next add().
   [[nodiscard]] bool idle() const;
 

@@ -336,6 +336,17 @@ void ShardRun::fail(std::int64_t row, const Error& error) {
   fresh_.push_back(row);
 }
 
+bool ShardRun::leave(std::int64_t sample) {
+  const auto found = std::find(job_.samples.begin(), job_.samples.end(), sample);
+  if (found == job_.samples.end()) return false;
+  Trajectory& trajectory = at(found - job_.samples.begin());
+  if (trajectory.ended || trajectory.stage > 0 || trajectory.slots.defined()) return false;
+  trajectory.waiting = {};
+  trajectory.ended = true;
+  ++ended_;
+  return true;
+}
+
 void ShardRun::take_finished(std::vector<EngineReport>& out) {
   std::sort(fresh_.begin(), fresh_.end());
   for (std::size_t begin = 0; begin < fresh_.size();) {
@@ -371,7 +382,9 @@ void ShardRun::take_finished(std::vector<EngineReport>& out) {
 
 ShardMoved ShardRun::take_moved() {
   const std::int64_t fresh = steps_ - std::exchange(reported_steps_, steps_);
-  return {job_.shard, steps_, fresh, seconds_};
+  ShardMoved moved{job_.shard, steps_, fresh, seconds_, {}};
+  for (const Trajectory& trajectory : trajectories_) moved.sample_steps.push_back(trajectory.steps);
+  return moved;
 }
 
 }  // namespace pa

@@ -63,6 +63,9 @@ class ShardRun {
   /// Ends a row without a result.
   void fail(std::int64_t row, const Error& error);
 
+  /// Takes a sample out that has not begun; false if there is none such.
+  [[nodiscard]] bool leave(std::int64_t sample);
+
   /// Rows that ended since the last call, as reports.
   void take_finished(std::vector<EngineReport>& out);
   /// How far the shard is, and how far it has come since the last call.
