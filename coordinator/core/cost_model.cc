@@ -20,7 +20,8 @@ constexpr double kGuessWeight = 0.5;
 
 double elements(const Shape& row) {
   double product = 1;
-  for (const std::int64_t size : row) product *= static_cast<double>(std::max<std::int64_t>(size, 1));
+  for (const std::int64_t size : row)
+    product *= static_cast<double>(std::max<std::int64_t>(size, 1));
   return product;
 }
 
@@ -28,8 +29,7 @@ PassEstimate scaled(const PassEstimate& from, double fixed_factor, double row_fa
   const PassCost cost = from.cost();
   // A line through one and the last row seen says enough of a relative.
   const std::int64_t last = std::max<std::int64_t>(std::ssize(cost.table), 2);
-  const double per_row = std::max(
-      (cost(last) - cost(1)) / static_cast<double>(last - 1), 1e-9);
+  const double per_row = std::max((cost(last) - cost(1)) / static_cast<double>(last - 1), 1e-9);
   const double fixed = std::max(cost(1) - per_row, 0.0);
   return {fixed * fixed_factor, per_row * row_factor, kGuessWeight};
 }
@@ -72,9 +72,11 @@ bool read(const std::string& text, T& value) {
 }  // namespace
 
 PassEstimate& CostModel::measured(const DeviceId& id, const PassKind& kind) {
-  if (!devices_.contains(id.worker) && devices_.size() >= kMaxDevices) devices_.erase(devices_.begin());
+  if (!devices_.contains(id.worker) && devices_.size() >= kMaxDevices)
+    devices_.erase(devices_.begin());
   Device& device = devices_[id.worker];
-  if (device.device_name != id.device_name) device = Device{id.device_name, {}, {}};  // Another card.
+  if (device.device_name != id.device_name)
+    device = Device{id.device_name, {}, {}};  // Another card.
   const auto found = device.kinds.find(kind);
   if (found != device.kinds.end()) return found->second;
   PassEstimate first(kNominalFixed, kNominalPerRow, 0);
@@ -92,9 +94,10 @@ PassEstimate& CostModel::measured(const DeviceId& id, const PassKind& kind) {
 
 void CostModel::bound(Device& device) {
   while (device.kinds.size() >= kMaxKinds) {
-    const auto least = std::min_element(
-        device.kinds.begin(), device.kinds.end(),
-        [](const auto& a, const auto& b) { return a.second.passes_seen() < b.second.passes_seen(); });
+    const auto least = std::min_element(device.kinds.begin(), device.kinds.end(),
+                                        [](const auto& a, const auto& b) {
+                                          return a.second.passes_seen() < b.second.passes_seen();
+                                        });
     device.kinds.erase(least);
   }
 }
@@ -183,7 +186,8 @@ std::optional<PassEstimate> CostModel::mean_of_others(const PassKind& kind) cons
 
 CostModel::Estimate CostModel::estimate(const DeviceId& id, const PassKind& kind,
                                         double weight_part) {
-  if (!devices_.contains(id.worker) && devices_.size() >= kMaxDevices) devices_.erase(devices_.begin());
+  if (!devices_.contains(id.worker) && devices_.size() >= kMaxDevices)
+    devices_.erase(devices_.begin());
   Device& device = devices_[id.worker];
   if (device.device_name != id.device_name) device = Device{id.device_name, {}, {}};
   const auto found = device.kinds.find(kind);
@@ -236,7 +240,9 @@ Status CostModel::load(const std::string& text) {
   CostModel fresh;
   for (int number = 2; std::getline(lines, line); ++number) {
     const std::vector<std::string> parts = split(line, '\t');
-    const auto wrong = [&] { return invalid("line " + std::to_string(number) + ": not a pass's cost"); };
+    const auto wrong = [&] {
+      return invalid("line " + std::to_string(number) + ": not a pass's cost");
+    };
     if (parts.size() != 7) return wrong();
     PassKind kind{parts[2], {}};
     if (parts[3] != "-") {
@@ -246,7 +252,8 @@ Status CostModel::load(const std::string& text) {
     }
     std::int64_t rows = 0;
     double seconds = 0;
-    if (!read(parts[4], rows) || rows < 1 || !read(parts[6], seconds) || !(seconds >= 0)) return wrong();
+    if (!read(parts[4], rows) || rows < 1 || !read(parts[6], seconds) || !(seconds >= 0))
+      return wrong();
     const DeviceId id{parts[0], parts[1]};
     if (parts[5] == "no memory") {
       fresh.out_of_memory(id, kind, rows);

@@ -113,8 +113,8 @@ class CostModel {
  private:
   struct Device {
     std::string device_name;
-    std::map<PassKind, PassEstimate> kinds;     ///< Measured.
-    std::map<PassKind, PassEstimate> guesses;   ///< For the rest; made anew when asked.
+    std::map<PassKind, PassEstimate> kinds;    ///< Measured.
+    std::map<PassKind, PassEstimate> guesses;  ///< For the rest; made anew when asked.
   };
 
   [[nodiscard]] std::optional<PassEstimate> guess_from_device(const Device& device,

@@ -163,7 +163,8 @@ LevelPlan level(const LevelSnapshot& s, const LevelSetting& setting) {
     if (rows[i] > 0) t[i] = s.devices[i].cost(rows[i]);
   }
 
-  const auto waiting = std::ssize(alive) - std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+  const auto waiting =
+      std::ssize(alive) - std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
   std::vector<std::int64_t> room(rows.begin(), rows.end());
   room.push_back(std::max<std::int64_t>(0, waiting));
   std::vector<int> want(left.size(), -1);
@@ -190,7 +191,8 @@ LevelPlan level(const LevelSnapshot& s, const LevelSetting& setting) {
 
   std::vector<int> order(index(queue) + 1);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return t[index(a)] < t[index(b)]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return t[index(a)] < t[index(b)]; });
   std::vector<int> longest;
   for (const int j : alive) {
     if (!settled[index(j)]) longest.push_back(j);

@@ -146,8 +146,8 @@ void PassEstimate::fit() {
       ratio = bend(*above);
     } else {
       const auto below = std::prev(above);
-      const double part = static_cast<double>(n - below->first) /
-                          static_cast<double>(above->first - below->first);
+      const double part =
+          static_cast<double>(n - below->first) / static_cast<double>(above->first - below->first);
       ratio = bend(*below) * (1 - part) + bend(*above) * part;
     }
     const double seconds = ratio * (fixed_ + per_row_ * static_cast<double>(n));

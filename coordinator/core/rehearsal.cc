@@ -24,6 +24,7 @@ Rehearsal::Rehearsal(LevelSnapshot snapshot, LevelSetting setting, LevelWorld* w
     : s_(std::move(snapshot)), setting_(setting), world_(world), cutoff_(cutoff) {
   homes_.resize(s_.devices.size());
   fresh_.assign(s_.samples.size(), -1);
+  ends_.resize(s_.samples.size());
   for (int j = 0; j < static_cast<int>(s_.samples.size()); ++j) {
     const LevelSample& sample = s_.samples[index(j)];
     if (sample.left <= 0) continue;
@@ -140,6 +141,7 @@ void Rehearsal::end_pass(int i) {
   for (const int j : rows) {
     if (--s_.samples[index(j)].left > 0) continue;
     std::erase(home.samples, j);
+    ends_[index(j)] = {i, s_.now};
     --live_;
     ended = true;
   }

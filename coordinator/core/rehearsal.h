@@ -40,6 +40,12 @@ class Rehearsal {
   [[nodiscard]] double finish() const { return finish_; }
   [[nodiscard]] const LevelSnapshot& snapshot() const { return s_; }
   [[nodiscard]] bool over() const { return over_; }
+  /// [samples] Where each ended, and when; -1: it has not.
+  struct End {
+    int device = -1;
+    double at = 0;
+  };
+  [[nodiscard]] const std::vector<End>& ends() const { return ends_; }
 
   /// The device is gone: its samples begin again at the steps `saved` [samples] that were left at their last checkpoint.
   void lose(int device, const std::vector<int>& saved);
@@ -77,9 +83,10 @@ class Rehearsal {
   LevelWorld* world_;
   double cutoff_;
   LevelPlan plan_;
-  std::vector<Home> homes_;                   ///< [devices]
-  std::set<std::pair<int, int>> queue_;       ///< (-left, sample): longest first.
-  std::vector<int> fresh_;                    ///< [samples] Steps left when first queued; -1: placed at the start.
+  std::vector<Home> homes_;              ///< [devices]
+  std::set<std::pair<int, int>> queue_;  ///< (-left, sample): longest first.
+  std::vector<End> ends_;
+  std::vector<int> fresh_;  ///< [samples] Steps left when first queued; -1: placed at the start.
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::uint64_t posted_ = 0;
   std::int64_t live_ = 0;

@@ -309,6 +309,7 @@ struct Fields<Hello> {
     v.may("models", m.models);
     v.may("credit_samples", m.credit_samples);
     v.may("max_rows", m.max_rows);
+    v.may("yields", m.yields);
     v.may("window", m.window);
   }
 };

@@ -241,6 +241,7 @@ struct Hello {
   std::vector<ModelInfo> models;
   std::int64_t credit_samples = 16;  ///< Samples it will hold beyond those running.
   std::int64_t max_rows = 8;         ///< Rows in one of its network passes, at most.
+  bool yields = false;               ///< Its running samples can leave: it answers Yield.
   std::uint64_t window = 0;          ///< Bytes of inputs that may be under way to it.
 };
 

@@ -75,6 +75,7 @@ def test_a_whole_sampling_run_over_two_workers(cluster, tmp_path):
     document = {
         "op": "sample", "model": "flux_dev_b2_10x6", "samples": 2, "noise": "given", "sampler": {"name": "euler"},
         "schedule": {"name": "simple", "steps": fixture.json["steps"]}, "positive": [{"tensors": "cond.0"}],
+        "scheduling": "static",
     }
     request = tensors.write_request(
         tmp_path / "request", document, cond__0__guidance=[fixture.json["guidance"]], **given, **conditions

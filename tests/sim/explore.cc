@@ -48,7 +48,8 @@ Options parse(int argc, char** argv) {
       if (name == "--seeds") {
         const std::size_t dots = value.find("..");
         options.first = std::stoull(value);
-        options.last = dots == std::string::npos ? options.first : std::stoull(value.substr(dots + 2));
+        options.last =
+            dots == std::string::npos ? options.first : std::stoull(value.substr(dots + 2));
       } else if (name == "--scenario") {
         if (!scenarios.contains(value)) usage("there is no scenario '" + value + "'");
         options.mishap = scenarios.at(value);

@@ -30,7 +30,11 @@ double uniform(std::mt19937_64& random, double low, double high) {
 class World : public LevelWorld {
  public:
   World(std::vector<Cost> costs, double jitter, std::uint64_t seed, ChromeTrace* trace)
-      : costs_(std::move(costs)), seen_(costs_.size()), jitter_(jitter), random_(seed), trace_(trace) {}
+      : costs_(std::move(costs)),
+        seen_(costs_.size()),
+        jitter_(jitter),
+        random_(seed),
+        trace_(trace) {}
 
   double pass_seconds(int device, std::int64_t rows) override {
     const double part = jitter_ * std::normal_distribution<>(0, 1)(random_);
@@ -132,7 +136,9 @@ PolicyRun run_policy(const PolicyCase& c, std::uint64_t seed, std::string* trace
     const double per_row = std::exp(uniform(random, 0, std::log(20))) / (1 + c.ratio);
     costs.push_back({c.ratio * per_row, per_row});
   }
-  const std::int64_t low = c.batch == Batch::kMany ? 4 * count : c.batch == Batch::kSome ? count : 1;
+  const std::int64_t low = c.batch == Batch::kMany   ? 4 * count
+                           : c.batch == Batch::kSome ? count
+                                                     : 1;
   const std::int64_t high = c.batch == Batch::kMany   ? 8 * count
                             : c.batch == Batch::kSome ? 4 * count - 1
                                                       : count - 1;
@@ -165,9 +171,10 @@ PolicyRun run_policy(const PolicyCase& c, std::uint64_t seed, std::string* trace
   // What the others do until it joins is done; the rest goes at the full rate.
   if (c.mishap == Mishap::kLate) bound = at + bound * (1 - at / changed_rate(0));
 
-  const double fastest = std::min_element(costs.begin(), costs.end(), [](Cost a, Cost b) {
-                           return a(1) < b(1);
-                         })->operator()(1);
+  const double fastest =
+      std::min_element(costs.begin(), costs.end(), [](Cost a, Cost b) { return a(1) < b(1); })
+          ->
+          operator()(1);
   LevelSnapshot snapshot;
   snapshot.devices = std::move(real);
   for (LevelDevice& device : snapshot.devices) {
@@ -188,8 +195,8 @@ PolicyRun run_policy(const PolicyCase& c, std::uint64_t seed, std::string* trace
     if (c.mishap == Mishap::kLost) {
       std::vector<int> saved;
       for (const LevelSample& sample : rehearsal.snapshot().samples)
-        saved.push_back(std::min(c.steps, (sample.left + kCheckpointSteps - 1) / kCheckpointSteps *
-                                              kCheckpointSteps));
+        saved.push_back(std::min(
+            c.steps, (sample.left + kCheckpointSteps - 1) / kCheckpointSteps * kCheckpointSteps));
       rehearsal.lose(victim, saved);
     }
   }

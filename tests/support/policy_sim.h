@@ -12,9 +12,9 @@ namespace pa {
 
 /// How many samples there are to so many devices.
 enum class Batch : std::uint8_t {
-  kMany,    ///< 4 to 8 a device.
-  kSome,    ///< 1 to 4 a device.
-  kFew,     ///< Fewer than devices.
+  kMany,  ///< 4 to 8 a device.
+  kSome,  ///< 1 to 4 a device.
+  kFew,   ///< Fewer than devices.
 };
 
 /// What befalls the cluster.
@@ -27,13 +27,13 @@ enum class Mishap : std::uint8_t {
 
 struct PolicyCase {
   Batch batch = Batch::kMany;
-  double ratio = 0.1;       ///< Fixed part of a pass, in rows.
-  std::int64_t limit = 8;   ///< Rows in a pass.
+  double ratio = 0.1;      ///< Fixed part of a pass, in rows.
+  std::int64_t limit = 8;  ///< Rows in a pass.
   Mishap mishap = Mishap::kNone;
   int steps = 20;
-  double jitter = 0.05;     ///< Of a pass, standard deviation of its logarithm.
-  double error = 0.1;       ///< Estimates are wrong by up to this part at the start.
-  double move = 0.3;        ///< What a move delays a sample by.
+  double jitter = 0.05;  ///< Of a pass, standard deviation of its logarithm.
+  double error = 0.1;    ///< Estimates are wrong by up to this part at the start.
+  double move = 0.3;     ///< What a move delays a sample by.
 };
 
 struct PolicyRun {
@@ -43,7 +43,7 @@ struct PolicyRun {
   int most_moves = 0;      ///< Of one sample.
   int devices = 0;
   std::int64_t samples = 0;
-  std::string problem;     ///< A rule that was broken, in words; empty if none.
+  std::string problem;  ///< A rule that was broken, in words; empty if none.
 };
 
 /// Cases of the table: three batches, two ratios, three limits.
