@@ -128,6 +128,7 @@ class Coordinator {
     std::vector<WorkerId> workers;                       ///< [devices]
     std::vector<std::pair<Job*, std::int64_t>> samples;  ///< [samples]
     std::deque<std::vector<double>> costs;               ///< What the snapshot's tables point to.
+    bool yields = true;                                  ///< All of them let running samples leave.
     CostBasis basis = CostBasis::kMeasured;              ///< The least sure of its estimates.
   };
   /// The plan that is carried out.

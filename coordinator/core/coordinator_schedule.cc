@@ -17,10 +17,14 @@ constexpr Duration kLevelCost = std::chrono::microseconds{20};
 constexpr Duration kLevelPause = std::chrono::milliseconds{1};
 /// A Yield that was not answered is sent again.
 constexpr Duration kYieldAgain = std::chrono::milliseconds{500};
+/// Seconds that a move takes where none is possible.
+constexpr double kNever = 1e6;
 /// A move must gain more than so often what it costs.
 constexpr double kMoveGain = 2;
 /// A pass that takes so many times what it should is overdue.
 constexpr double kOverdue = 2;
+/// Passes that are late by less than this are not looked at.
+constexpr double kShortest = 0.2;
 /// A device that is so much slower than believed is told of.
 constexpr double kSlow = 2;
 /// Bytes of a sample's state, over those of its result: the slots of a sampler's history, and words.
@@ -64,7 +68,8 @@ Coordinator::StepCost Coordinator::step_cost(const Worker& worker, const Job& jo
   cost.basis = estimate.basis;
   const std::int64_t limit = places_of(worker, job, *estimate.times);
   for (std::int64_t n = 1; n <= limit; ++n) {
-    cost.seconds.push_back(job.admitted.passes_per_step * pass(n * job.admitted.rows_per_sample));
+    cost.seconds.push_back(worker.overdue * job.admitted.passes_per_step *
+                           pass(n * job.admitted.rows_per_sample));
   }
   cost.places = PassCost{0, 0, cost.seconds}.best_rows(limit);
   return cost;
@@ -121,6 +126,7 @@ Coordinator::View Coordinator::view(Job& reference) {
     const double part =
         parts > 0 ? worker.weight * static_cast<double>(view.workers.size()) / parts : 1;
     StepCost cost = step_cost(worker, reference, part);
+    view.yields = view.yields && worker.hello.yields;
     view.basis = std::min(view.basis, cost.basis);
     LevelDevice device;
     device.limit = cost.places;
@@ -128,7 +134,7 @@ Coordinator::View Coordinator::view(Job& reference) {
     device.cost.table = view.costs.back();
     s.devices.push_back(std::move(device));
   }
-  s.move = move_seconds_;
+  s.move = view.yields ? move_seconds_ : kNever;
   for (Job* const job : pool) {
     const std::int64_t steps = job->admitted.steps_per_sample;
     for (const auto& [negative_left, sample] : job->queue) {
@@ -156,7 +162,9 @@ Coordinator::View Coordinator::view(Job& reference) {
             device.free_at = takes_seconds * (passed + 1) - since;
           }
           LevelSample level_sample{static_cast<int>(left), static_cast<int>(i), 0, sample.moves};
-          if (sample.move.value != 0) {
+          const bool runs = !device.running.empty() &&
+                            device.running.back() == static_cast<int>(s.samples.size());
+          if (sample.move.value != 0 && !runs) {
             const auto target = index.find(moves_.at(sample.move).to);
             if (target != index.end()) {
               level_sample.device = target->second;
@@ -196,10 +204,16 @@ void Coordinator::start_plan() {
   mark_urgent(now);
   plan_.active = true;
   plan_.reference = reference->id;
+  const std::vector<LevelSetting> settled =
+      settled_settings(static_cast<int>(reference->admitted.steps_per_sample));
+  const std::span<const LevelSetting> settings =
+      now.yields ? level_settings() : std::span<const LevelSetting>(settled);
+  if (std::find(settings.begin(), settings.end(), setting_) == settings.end())
+    setting_ = settings.front();
   apply(now, level(now.snapshot, setting_), true);
   if (now.workers.size() == 1) return;  // There is nothing to choose.
   plan_.rehearsed = std::make_unique<View>(std::move(now));
-  plan_.choice = std::make_unique<SettingChoice>(plan_.rehearsed->snapshot, setting_);
+  plan_.choice = std::make_unique<SettingChoice>(plan_.rehearsed->snapshot, setting_, settings);
   rehearse();
 }
 
@@ -477,6 +491,7 @@ void Coordinator::sample_ended(Worker& worker) {
 
 void Coordinator::learn(Worker& worker, const WorkerProgress& progress) {
   if (progress.busy_for > Duration{0}) worker.pass_began = now_ - progress.busy_for;
+  if (!progress.passes.empty()) worker.overdue = 1;
   for (const PassReport& report : progress.passes) {
     if (report.rows < 1 || report.passes < 1) continue;
     const PassKind kind{report.model, report.row};
@@ -512,9 +527,10 @@ void Coordinator::check_overdue(Worker& worker, Duration busy_for) {
   if (rows < 1) return;
   const double expected = estimate.times->cost()(rows);
   const double seconds = to_seconds(busy_for);
-  if (seconds < kOverdue * expected || seconds < 0.05) return;
-  costs_.overdue(device_of(worker), job.kind, rows, seconds);
-  if (seconds > kSlow * expected) tell(note::DeviceSlow{worker.hello.name, seconds / expected});
+  if (seconds < kOverdue * expected * worker.overdue || seconds < kShortest) return;
+  // It takes at least so long; for how long it goes on like that, its next passes will tell.
+  worker.overdue = seconds / expected;
+  tell(note::DeviceSlow{worker.hello.name, worker.overdue});
   replan_ = replan_ || plan_.active;
 }
 

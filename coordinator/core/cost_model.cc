@@ -108,12 +108,6 @@ void CostModel::observe(const DeviceId& device, const PassKind& kind, std::int64
   ++version_;
 }
 
-void CostModel::overdue(const DeviceId& device, const PassKind& kind, std::int64_t rows,
-                        double seconds) {
-  PassEstimate& estimate = measured(device, kind);
-  if (estimate.passes_seen() > 0) estimate.overdue(rows, seconds);
-}
-
 void CostModel::out_of_memory(const DeviceId& device, const PassKind& kind, std::int64_t rows) {
   measured(device, kind).out_of_memory(rows);
   ++version_;

@@ -41,8 +41,6 @@ class PassEstimate {
   /// `passes` passes over `rows` rows took `seconds` in all. A surprise of more than a third, twice running, is taken
   /// for a change of speed, and what was seen before counts for little; once is taken for an accident.
   void observe(std::int64_t rows, double seconds, std::int64_t passes);
-  /// A pass over `rows` rows has run for `seconds` and not ended: it takes at least so long.
-  void overdue(std::int64_t rows, double seconds);
   /// So many rows found no memory.
   void out_of_memory(std::int64_t rows);
 
@@ -93,7 +91,6 @@ class CostModel {
 
   void observe(const DeviceId& device, const PassKind& kind, std::int64_t rows, double seconds,
                std::int64_t passes);
-  void overdue(const DeviceId& device, const PassKind& kind, std::int64_t rows, double seconds);
   void out_of_memory(const DeviceId& device, const PassKind& kind, std::int64_t rows);
 
   struct Estimate {

@@ -42,6 +42,7 @@ RowShares share_out(const LevelSnapshot& s, std::span<const int> left,
   const auto samples = std::ssize(left);
   std::vector<std::int64_t> caps(count);
   for (std::size_t i = 0; i < count; ++i) caps[i] = s.devices[i].limit;
+  if (left.empty()) return {std::vector<std::int64_t>(count), 0, s.now};
   const bool one = std::isinf(setting.drop);
   if (one && count > 0) {
     std::size_t best = 0;
@@ -97,6 +98,13 @@ RowShares share_out(const LevelSnapshot& s, std::span<const int> left,
 }  // namespace
 
 std::span<const LevelSetting> level_settings() { return kSettings; }
+
+std::vector<LevelSetting> settled_settings(int steps) {
+  const double all = std::max(steps, 1);
+  return {{all, all, false, 0.5}, {all / 2, all / 2, false, 0.5},
+          {1, all, false, 0.5},   {all / 3, all / 2, false, 0.5},
+          {1, 1, false, 0.5},     {1, kInfinite, false, 0.5}};
+}
 
 RowShares best_rows(std::span<const LevelDevice> devices, std::span<const std::int64_t> caps,
                     std::int64_t samples) {

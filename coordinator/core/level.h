@@ -39,7 +39,7 @@ struct LevelSetting {
   double grain = 1;  ///< A batch is no larger than lets so many passes end before the finish.
   double drop =
       1;  ///< A device that cannot end so many passes before the finish gets nothing. 0: nobody moves once
-          ///< all are placed. Infinite: the best device alone.
+      ///< all are placed. Infinite: the best device alone.
   bool share =
       false;  ///< The queue counts as the slowest place, so running samples may go back to it.
   double epoch = 0.5;  ///< Level again after this part of the remaining time.
@@ -49,6 +49,8 @@ struct LevelSetting {
 
 /// The settings worth rehearsing. The first is the one to begin with.
 [[nodiscard]] std::span<const LevelSetting> level_settings();
+/// Likewise where no running sample can move: a device gets what it ends in time, all `steps` of it.
+[[nodiscard]] std::vector<LevelSetting> settled_settings(int steps);
 
 /// What level() decides.
 struct LevelPlan {

@@ -59,12 +59,6 @@ void PassEstimate::observe(std::int64_t rows, double seconds, std::int64_t passe
   fit();
 }
 
-void PassEstimate::overdue(std::int64_t rows, double seconds) {
-  if (rows < 1) return;
-  const double expected = cost()(rows);
-  if (std::log(seconds / expected) > kSurprise) scale(seconds / expected);
-}
-
 void PassEstimate::out_of_memory(std::int64_t rows) {
   if (rows < 2) return;  // A single row that does not fit fails by itself.
   if (smallest_unfit_ == 0 || rows < smallest_unfit_) smallest_unfit_ = rows;

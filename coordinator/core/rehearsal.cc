@@ -219,8 +219,12 @@ void Rehearsal::join(int i, std::int64_t limit) {
   start_all();
 }
 
-SettingChoice::SettingChoice(LevelSnapshot snapshot, LevelSetting present)
-    : snapshot_(std::move(snapshot)), present_(present), best_(present) {
+SettingChoice::SettingChoice(LevelSnapshot snapshot, LevelSetting present,
+                             std::span<const LevelSetting> settings)
+    : snapshot_(std::move(snapshot)),
+      present_(present),
+      settings_(settings.begin(), settings.end()),
+      best_(present) {
   for (const LevelSample& sample : snapshot_.samples) {
     moves_ += sample.moves;
     live_ += sample.left > 0 ? 1 : 0;
@@ -228,12 +232,11 @@ SettingChoice::SettingChoice(LevelSnapshot snapshot, LevelSetting present)
 }
 
 bool SettingChoice::advance(std::int64_t events) {
-  const std::span<const LevelSetting> settings = level_settings();
-  while (next_ < settings.size()) {
+  while (next_ < settings_.size()) {
     const double now = snapshot_.now;
     if (trial_.empty()) {
       const double cutoff = std::isinf(best_cost_) ? kInfinite : now + kLost * best_cost_;
-      trial_.emplace_back(snapshot_, settings[next_], nullptr, cutoff);
+      trial_.emplace_back(snapshot_, settings_[next_], nullptr, cutoff);
     }
     // In pieces, so that `events` is kept to; the count that is left is not told.
     constexpr std::int64_t kPiece = 64;
@@ -247,11 +250,11 @@ bool SettingChoice::advance(std::int64_t events) {
     double moves = -moves_;
     for (const LevelSample& sample : trial.snapshot().samples) moves += sample.moves;
     double cost = (trial.finish() - now) * (1 + kMovePenalty * moves / std::max(live_, 1.0));
-    if (settings[next_] == present_) cost *= kLoyalty;
+    if (settings_[next_] == present_) cost *= kLoyalty;
     if (cost < best_cost_) {
       best_cost_ = cost;
       best_finish_ = trial.finish();
-      best_ = settings[next_];
+      best_ = settings_[next_];
     }
     trial_.clear();
     ++next_;

@@ -4,6 +4,7 @@
 #include <limits>
 #include <queue>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "coordinator/core/level.h"
@@ -99,7 +100,8 @@ class Rehearsal {
 /// it can be done between other things.
 class SettingChoice {
  public:
-  SettingChoice(LevelSnapshot snapshot, LevelSetting present);
+  SettingChoice(LevelSnapshot snapshot, LevelSetting present,
+                std::span<const LevelSetting> settings = level_settings());
 
   /// Handles at most `events` events. True: setting() is known.
   bool advance(std::int64_t events);
@@ -111,6 +113,7 @@ class SettingChoice {
  private:
   LevelSnapshot snapshot_;
   LevelSetting present_;
+  std::vector<LevelSetting> settings_;
   LevelSetting best_;
   double best_cost_ = std::numeric_limits<double>::infinity();
   double best_finish_ = std::numeric_limits<double>::infinity();

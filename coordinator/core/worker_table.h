@@ -36,6 +36,7 @@ struct Worker {
   std::int64_t places = -1;  ///< Samples it should have at a time, by the plan; -1: as many as fit.
   std::int64_t leaving = 0;  ///< Of those it holds, samples asked to leave.
   std::int64_t inbound = 0;  ///< Samples that are on their way to it from elsewhere.
+  double overdue = 1;        ///< Its running pass takes so many times what it should, at least.
   TimePoint
       pass_began;  ///< The pass it last told of, or its first work; meaningful if it holds any.
 };

@@ -67,15 +67,6 @@ TEST(CostModelTest, AnAccidentChangesLittleAndAChangeOfSpeedIsNoticedInTwoPasses
   EXPECT_NEAR(estimate.cost()(4), 1, 0.2) << "and back";
 }
 
-TEST(CostModelTest, AnOverduePassIsEvidence) {
-  PassEstimate estimate(0.03, 0.1, 0);
-  for (int i = 0; i < 10; ++i) estimate.observe(4, 1, 1);
-  estimate.overdue(4, 1.1);
-  EXPECT_NEAR(estimate.cost()(4), 1, 0.01);
-  estimate.overdue(4, 5);
-  EXPECT_NEAR(estimate.cost()(4), 5, 0.01);
-}
-
 TEST(CostModelTest, RemembersWhatFindsNoMemory) {
   PassEstimate estimate(0.03, 0.1, 0);
   EXPECT_EQ(estimate.rows_that_fit(8), 8);
