@@ -11,6 +11,7 @@
 #include "coordinator/io/coordinator_metrics.h"
 #include "coordinator/io/coordinator_node.h"
 #include "coordinator/io/coordinator_notes.h"
+#include "coordinator/io/cost_file.h"
 #include "coordinator/journal/disk_journal.h"
 #include "coordinator/journal/memory_journal.h"
 #include "shared/core/version.h"
@@ -60,6 +61,7 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   options.weights = config.weights;
   options.durable = journal.durable();
   options.max_journal_bytes = config.journal.max_bytes;
+  options.scheduling = config.scheduling;
   options.journal = journal.describe();
   options.version = std::string(version());
   return options;
@@ -103,7 +105,9 @@ class Program {
     const Result<std::unique_ptr<Journal>> opened = open_journal(epoch);
     if (!opened.ok()) return fail(opened.error());
     Journal& journal = **opened;
-    CoordinatorNode node(options_of(config_, journal, epoch), streams, **transport, journal,
+    CoordinatorOptions options = options_of(config_, journal, epoch);
+    options.costs = costs_.load();
+    CoordinatorNode node(std::move(options), streams, **transport, journal,
                          [this](const Note& note) { notes_.take(note); });
     Recovery recovery = journal.recover();
     for (const std::string& damage : recovery.damage)
@@ -121,10 +125,12 @@ class Program {
       const bool more = node.turn(steady_now());
       if (more || node.exited()) continue;
       publish(node, **transport);
+      costs_.keep(node.core().costs(), steady_now());
       const TimePoint latest = steady_now() + kLongestSleep;
       const std::optional<TimePoint> due = node.next_deadline();
       loop_.wait(due && *due < latest ? *due : latest);
     }
+    costs_.flush(node.core().costs());
     loop_.wait(steady_now() +
                std::chrono::milliseconds{50});  // the last answers leave: sockets do not linger
     log_info("coordinator.stopped");
@@ -179,7 +185,7 @@ class Program {
     node.tell(event::Shutdown{kShutdownGrace}, steady_now());
   }
 
-  /// Applies what can change while running: weights, logs and who may connect.
+  /// Applies what can change while running: weights, scheduling, logs and who may connect.
   void reload(CoordinatorNode& node, ZmqServer& transport) {
     Result<CoordinatorConfig> fresh = load_coordinator_config(daemon_);
     if (!fresh.ok()) {
@@ -195,13 +201,15 @@ class Program {
       transport.allow(std::move(*allowed));
     }
     log_configure(fresh->log);
-    node.tell(event::WeightsChanged{fresh->weights}, steady_now());
+    node.tell(event::WeightsChanged{fresh->weights, fresh->scheduling}, steady_now());
     log_info("config.reloaded",
-             {{"applied", "weights, log, allow.yaml"}, {"needs_restart", "everything else"}});
+             {{"applied", "weights, scheduling, log, allow.yaml"},
+              {"needs_restart", "everything else"}});
   }
 
   DaemonOptions daemon_;
   CoordinatorConfig config_;
+  CostFile costs_{config_.costs_file};
   Signals signals_;
   Loop loop_;
   Metrics registry_;

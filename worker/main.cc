@@ -62,6 +62,7 @@ WorkerOptions options_of(const WorkerConfig& config, const ComputeReady& ready) 
   hello.numerics_id = ready.numerics_id;
   hello.models = ready.models;
   hello.credit_samples = config.limits.credit_samples;
+  hello.max_rows = config.limits.max_rows;
   hello.window = config.limits.window_bytes;
   return options;
 }

@@ -180,6 +180,10 @@ int plan(const RunCommand& command, Prepared prepared, Client& client) {
     std::printf("%-20s %-10s %6lld  %s\n", share.worker.c_str(), share.device.c_str(),
                 static_cast<long long>(share.samples), share.reason.c_str());
   }
+  if (accepted->seconds >= 0) {
+    std::printf("all end in %.3g s; what limits it is %s\n", accepted->seconds,
+                accepted->limit.c_str());
+  }
   return kDone;
 }
 

@@ -45,6 +45,8 @@ struct Admitted {
   TensorSpec result;               ///< "samples" or "output", [N, ...] F32.
   std::uint64_t result_row_bytes = 0;
   std::int64_t steps_per_sample = 1;  ///< Sampler steps, for progress; 1 for forward.
+  double passes_per_step = 1;         ///< Network evaluations of a step, on average.
+  std::int64_t rows_per_sample = 1;   ///< Network rows of an evaluation: guidance asks for two.
 };
 
 /// Checks a request against limits, its model's input contract and the tensors announced with it.

@@ -1,5 +1,6 @@
 // Workers: how they join, how they are known to live, and how they leave.
 
+#include <algorithm>
 #include <cmath>
 
 #include "coordinator/core/coordinator.h"
@@ -27,6 +28,8 @@ void Coordinator::on(const event::FromWorker& event) {
     worker->free_memory_bytes = beat->free_memory_bytes;
     worker->passes = beat->passes;
     compare_holdings(*worker, beat->shards);
+    ask_again(*worker);
+    check_overdue(*worker, beat->busy_for);
     send(worker->control, HeartbeatAck{beat->sequence});
   } else if (const auto* progress = std::get_if<WorkerProgress>(&event.message)) {
     for (const ShardProgress& moved : progress->shards) {
@@ -34,9 +37,20 @@ void Coordinator::on(const event::FromWorker& event) {
       if (shard == nullptr || shard->worker != worker->id) continue;
       shard->steps = moved.steps;
       shard->seconds = moved.seconds;
+      if (moved.sample_steps.size() == shard->samples.size()) {
+        Job& job = jobs_.at(shard->request);
+        for (std::size_t i = 0; i < shard->samples.size(); ++i) {
+          if (!shard->open.contains(shard->samples[i])) continue;
+          job.samples[static_cast<std::size_t>(shard->samples[i])].steps =
+              std::clamp<std::int64_t>(moved.sample_steps[i], 0, job.admitted.steps_per_sample);
+        }
+      }
       progress_due_.insert(shard->request);
       if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
     }
+    learn(*worker, *progress);
+  } else if (const auto* yielded = std::get_if<Yielded>(&event.message)) {
+    on_yielded(*worker, *yielded);
   } else if (const auto* done = std::get_if<SamplesDone>(&event.message)) {
     on_samples_done(*worker, *done);
   } else if (std::holds_alternative<Draining>(event.message)) {
@@ -68,6 +82,11 @@ void Coordinator::on_hello(PeerId peer, const Hello& hello, const std::string& w
   if (!std::isfinite(hello.weight) || hello.weight < 0) {
     return reject(invalid("worker " + hello.name + " has weight " + std::to_string(hello.weight) +
                           "; expected 0 or more"));
+  }
+  if (hello.max_rows < 1 || hello.credit_samples < 0) {
+    return reject(invalid("worker " + hello.name + " takes " + std::to_string(hello.max_rows) +
+                          " rows and " + std::to_string(hello.credit_samples) +
+                          " samples more; expected 1 and 0 at least"));
   }
   if (Worker* namesake = workers_.find(hello.name)) {
     if (namesake->control == peer && namesake->hello.boot == hello.boot) {  // its Welcome was lost
@@ -193,6 +212,7 @@ void Coordinator::on(const event::PeerGone& event) {
 
 void Coordinator::on(const event::WeightsChanged& event) {
   options_.weights = event.weights;
+  if (event.scheduling) options_.scheduling = *event.scheduling;
   for (auto& [id, worker] : workers_.all()) worker.weight = weight_of(worker.hello);
   membership_changed_ = true;
 }

@@ -135,9 +135,17 @@ Settings coordinator_settings(CoordinatorConfig& config) {
   settings.bytes("journal.max_bytes", config.journal.max_bytes, {kKiB, 64 * kTiB},
                  "Tensors and results in it, at most. Beyond it clients are told to retry.");
 
+  settings.choice(
+      "scheduling", config.scheduling, {"measured", "static"},
+      "How samples are shared out: by what passes were measured to cost each device, or "
+      "by weight alone, for every request. A request may ask for static by itself.");
+  settings.string("costs_file", config.costs_file,
+                  "File that keeps what was measured over restarts, an absolute path. Empty: "
+                  "run_dir/pass-costs.");
   settings.numbers("weights", config.weights, {0, 1e6},
                    "Weights by worker's name, instead of those the workers bring: {\"box:cuda:0\": "
-                   "70, \"box:cuda:1\": 30}. Only their ratios count; 0 gives a worker nothing.");
+                   "70, \"box:cuda:1\": 30}. Only their ratios count; 0 gives a worker nothing. "
+                   "Measured scheduling uses them until it knows better.");
 
   add_log_settings(settings, config.log);
   return settings;
@@ -150,6 +158,7 @@ Result<CoordinatorConfig> load_coordinator_config(const DaemonOptions& options) 
   check(settings, config);
   PA_TRY(settings.finish());
   const Endpoints sockets = ipc_endpoints(config.run_dir);
+  if (config.costs_file.empty()) config.costs_file = config.run_dir + "/pass-costs";
   if (config.endpoints.client.empty()) config.endpoints.client = sockets.client;
   if (config.endpoints.control.empty()) config.endpoints.control = sockets.control;
   if (config.endpoints.data.empty()) config.endpoints.data = sockets.data;

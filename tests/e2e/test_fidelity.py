@@ -77,7 +77,7 @@ def test_a_whole_sampling_run_over_two_workers(cluster, tmp_path, name, given):
     document = {
         "op": "sample", "model": BASES[fixture.json["base"]], "samples": 2, "seed": fixture.json["seed"],
         "sampler": {"name": fixture.json["sampler"]}, "positive": [{"tensors": "cond.0"}],
-        "schedule": {"name": fixture.json["scheduler"], "steps": fixture.json["steps"]},
+        "schedule": {"name": fixture.json["scheduler"], "steps": fixture.json["steps"]}, "scheduling": "static",
     }
     arrays = {f"cond__0__{name}": fixture.tensors[f"in.positive.{name}"] for name in ("context", "y")}
     arrays |= {"cond__0__guidance": [fixture.json["guidance"]], "latent": fixture.tensors["in.latent"]}

@@ -53,9 +53,8 @@ std::int64_t MeteredCompute::free_memory_bytes() const {
 std::optional<EngineReport> MeteredCompute::poll() {
   std::optional<EngineReport> report = device_.poll();
   if (!report) return std::nullopt;
-  if (const auto* pass = std::get_if<PassDone>(&*report)) {
-    metrics_.pass_finished(pass->seconds);
-  }
+  const auto* const pass = std::get_if<PassDone>(&*report);
+  if (pass != nullptr && pass->fits) metrics_.pass_finished(pass->seconds);
   if (const auto* moved = std::get_if<ShardMoved>(&*report))
     metrics_.steps_finished(moved->new_steps);
   return report;
