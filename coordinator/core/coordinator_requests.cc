@@ -42,7 +42,7 @@ void Coordinator::on(const event::Submitted& event) {
   job.model = *workers_.model(job.request.model);
   if (submit.plan_only) {
     Accepted answer{submit.request, options_.epoch << 32, job.admitted.result, {}};
-    answer.plan = explain(plan_by_weight(job.request.samples, candidates(job.request.model)));
+    answer.plan = explain(plan_by_weight(job.request.samples, candidates(job.request)));
     return send(event.peer, std::move(answer));
   }
   job.key = {-job.request.priority, ++last_sequence_};
@@ -173,7 +173,7 @@ void Coordinator::inputs_complete(Job& job) {
 void Coordinator::accept(Job& job) {
   job.state = JobState::kRunning;
   for (std::int64_t i = 0; i < job.request.samples; ++i) job.unplaced.push_back(i);
-  job.plan = explain(plan_by_weight(job.request.samples, candidates(job.request.model)));
+  job.plan = explain(plan_by_weight(job.request.samples, candidates(job.request)));
   tell(note::RequestAccepted{job.id, job.request.model, job.request.samples, job.plan});
   if (job.client) {
     send_accepted(job);

@@ -48,6 +48,7 @@ struct PassDone {
   std::int64_t rows = 0;
   double seconds = 0;          ///< Including a sim device's sleep.
   double network_seconds = 0;  ///< Inside Network::forward.
+  double switch_seconds = 0;   ///< Putting on other LoRAs before it; 0: the right ones were on.
 };
 
 using EngineReport = std::variant<RowsFinished, ShardMoved, PassDone>;

@@ -161,7 +161,10 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
   const auto count = std::ssize(pass);
   const Clock::time_point start = Clock::now();
   double network_seconds = 0;
+  double switch_seconds = 0;
   const Result<at::Tensor> answer = guarded<at::Tensor>([&]() -> Result<at::Tensor> {
+    PA_ASSIGN(const bool switched, replica.loras.put_on(pass.front().shard->job().body.loras));
+    if (switched) switch_seconds = seconds_since(start);
     const Rows rows = assemble(pass, device);
     const Clock::time_point network_start = Clock::now();
     PA_ASSIGN(at::Tensor result, replica.network->forward(rows));
@@ -197,7 +200,7 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
 
   const double seconds = seconds_since(start);
   for (const PassRow& row : pass) row.shard->spend(row.row, seconds / static_cast<double>(count));
-  out.emplace_back(PassDone{replica.info.name, count, seconds, network_seconds});
+  out.emplace_back(PassDone{replica.info.name, count, seconds, network_seconds, switch_seconds});
   std::vector<ShardRun*> touched;
   for (const PassRow& row : pass) {
     if (touched.empty() || touched.back() != row.shard) touched.push_back(row.shard);

@@ -78,6 +78,7 @@ Result<std::unique_ptr<ShardRun>> ShardRun::start(ShardJob job, Replica& replica
     return invalid("expected a result of F32 with one row a sample");
   }
   PA_TRY(run->refuse_what_is_not_built());
+  PA_TRY(replica.loras.check(run->job_.body.loras));
   PA_ASSIGN(const ShardTensors tensors, ShardTensors::of(run->job_));
   run->trajectories_.resize(run->job_.samples.size());
   run->forward_ = run->job_.body.op == Operation::kForward;
@@ -94,7 +95,6 @@ Status ShardRun::refuse_what_is_not_built() const {
   const auto refuse = [](const char* what, const char* field) {
     return invalid(std::string("this version does not support ") + what, field);
   };
-  if (!body.loras.empty()) return refuse("LoRAs", "/loras");
   if (body.inpaint) return refuse("inpainting", "/inpaint");
   if (body.guidance.rescale != 0.0) return refuse("guidance rescale", "/guidance/rescale");
   return {};
@@ -218,6 +218,7 @@ bool ShardRun::waits(std::int64_t row, Polarity polarity) const {
 
 std::string ShardRun::fit(std::int64_t row, Polarity polarity) const {
   std::string text = replica_->info.name + to_string(x_.sizes().slice(1).vec());
+  text += Loras::text_of(job_.body.loras);
   for (const auto& [name, ref] : conditions_[index(polarity)].row(row)) {
     text += name + to_string(ref.base.sizes().slice(1).vec());
   }

@@ -40,6 +40,11 @@ WorkerMetrics::WorkerMetrics(Metrics& metrics, const std::string& worker)
                                      "One network pass, over all rows in it.", step_bounds(),
                                      {"device"})
                          .with({worker})),
+      switch_duration_(metrics
+                           .histograms("pa_lora_switch_duration_seconds",
+                                       "Putting other LoRAs on a model's weights before a pass.",
+                                       step_bounds(), {"device"})
+                           .with({worker})),
       load_duration_(metrics
                          .histograms("pa_model_load_duration_seconds",
                                      "From a model's file to its first evaluation on the device.",
@@ -59,6 +64,8 @@ void WorkerMetrics::pass_finished(double seconds) {
   busy_.add(seconds);
   step_duration_.observe(seconds);
 }
+
+void WorkerMetrics::loras_switched(double seconds) { switch_duration_.observe(seconds); }
 
 void WorkerMetrics::samples_finished(std::int64_t samples) {
   items_.add(static_cast<double>(samples));

@@ -19,6 +19,8 @@ class WorkerMetrics {
   void device_ready(const std::string& kind, const std::string& name);
   /// One network pass ended.
   void pass_finished(double seconds);
+  /// Other LoRAs were put on a model.
+  void loras_switched(double seconds);
   void samples_finished(std::int64_t samples);
   /// Sampler steps, over all samples.
   void steps_finished(std::int64_t steps);
@@ -33,6 +35,7 @@ class WorkerMetrics {
   CounterMetric items_;
   CounterMetric steps_;
   HistogramMetric step_duration_;
+  HistogramMetric switch_duration_;
   HistogramMetric load_duration_;
   GaugeMetric memory_free_;
 };

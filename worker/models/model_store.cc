@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <system_error>
 
-#include "worker/models/model_folder.h"
 #include "worker/models/registry.h"
 #include "worker/models/replica.h"
 #include "worker/models/tensors.h"
@@ -19,15 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kAnySize = 16;  // Stands for sizes that a model leaves open.
-
-bool has_model(const fs::path& folder) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const fs::path& file = entry.path();
-    if (file.filename() == "model.yaml" || file.extension() == ".safetensors") return true;
-  }
-  return false;
-}
 
 /// One row of zeros of this shape.
 at::Tensor zeros(const Shape& shape, c10::Device device) {
@@ -63,7 +53,8 @@ Status ModelStore::load(const std::string& directory) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory, error)) {
     std::error_code ignored;
-    if (entry.is_directory(ignored) && has_model(entry.path())) folders.push_back(entry.path());
+    if (entry.is_directory(ignored) && has_model(entry.path().string()))
+      folders.push_back(entry.path());
   }
   if (error) return invalid("models: " + directory + ": " + error.message());
   if (folders.empty()) {
@@ -71,8 +62,9 @@ Status ModelStore::load(const std::string& directory) {
                    " has a model.yaml or a .safetensors file");
   }
   std::sort(folders.begin(), folders.end());
+  FileHashes hashes(default_hash_cache());
   for (const fs::path& path : folders) {
-    PA_ASSIGN(const ModelFolder folder, read_model_folder(path.string()));
+    PA_ASSIGN(const ModelFolder folder, read_model_folder(path.string(), hashes));
     PA_ASSIGN(Replica replica, load_replica(folder, device_));
     add(std::move(replica));
   }

@@ -400,7 +400,7 @@ TEST_F(EngineTest, RefusesWhatItCannotRun) {
               r.positive = {Condition{"c", 1.0, "mask"}};
             }),
             "/positive/0/mask");
-  EXPECT_EQ(field([](Request& r) { r.loras = {{"style", 1.0}}; }), "/loras");
+  EXPECT_EQ(field([](Request& r) { r.loras = {{"style", 1.0}}; }), "/loras/0/name");
   EXPECT_EQ(field([](Request& r) { r.inpaint = true; }), "/inpaint");
   EXPECT_EQ(field([](Request& r) { r.guidance.rescale = 0.7; }), "/guidance/rescale");
   EXPECT_EQ(field([](Request& r) { r.noise = NoiseKind::kGiven; }), "/tensors/noise");

@@ -1,6 +1,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "tests/support/model_folder.h"
 #include "tests/support/shards.h"
 #include "worker/engine/engine.h"
@@ -22,7 +24,7 @@ at::Tensor tensor(const Fixture& fixture, const std::string& name) {
 class Pipeline : public ::testing::Test {
  protected:
   void SetUp() override {
-    test::make_flux_folder(models_, "flux", Fixture(fixture_.meta["base"].get<std::string>()));
+    test::make_model_folder(models_, "flux", Fixture(fixture_.meta["base"].get<std::string>()));
     ASSERT_TRUE(store_.load(models_.path()).ok());
     body_.model = "flux";
     body_.samples = 2;
@@ -144,6 +146,66 @@ TEST_F(Pipeline, DeterministicRunsEqualBitForBitWhateverElseRuns) {
   const test::Outcome got = test::run(mixed);
   EXPECT_TRUE(at::equal(got.shards.at(1).joined(), want.shards.at(1).joined()));
 }
+
+/// Whole runs of every family, whose samplers draw no noise on the way.
+class FamilyPipeline : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(FamilyPipeline, EqualsTheReference) {
+  const Fixture fixture("pipelines/" + GetParam());
+  const TempFolder models;
+  test::make_model_folder(models, "m", Fixture(fixture.meta["base"].get<std::string>()));
+  ModelStore store;
+  ASSERT_TRUE(store.load(models.path()).ok());
+  const at::Tensor want = tensor(fixture, "out.x");
+  Request body;
+  body.model = "m";
+  body.samples = want.size(0);
+  body.noise = NoiseKind::kGiven;
+  body.sampler.name = fixture.meta["sampler"];
+  body.schedule =
+      ScheduleSpec{fixture.meta["scheduler"], fixture.meta["steps"], fixture.meta["denoise"]};
+  body.guidance.cfg = fixture.meta["cfg"];
+  body.positive = {Condition{"cond.0"}};
+  test::Tensors tensors{{"noise", tensor(fixture, "in.noise")},
+                        {"latent", tensor(fixture, "in.latent")}};
+  if (fixture.meta["guidance"].is_number()) {
+    tensors["cond.0.guidance"] = at::full({1}, fixture.meta["guidance"].get<double>());
+  }
+  for (const char* const name : {"context", "y"}) {
+    const std::string positive = std::string("in.positive.") + name;
+    const std::string negative = std::string("in.negative.") + name;
+    if (fixture.has(positive)) {
+      tensors[std::string("cond.0.") + name] = tensor(fixture, positive);
+    }
+    if (!fixture.has(negative)) continue;
+    body.negative = {Condition{"cond.1"}};
+    tensors[std::string("cond.1.") + name] = tensor(fixture, negative);
+  }
+  std::vector<std::int64_t> samples(static_cast<std::size_t>(body.samples));
+  std::iota(samples.begin(), samples.end(), 0);
+  const Shape row(want.sizes().begin() + 1, want.sizes().end());
+  Engine engine(store, {});
+  engine.add(test::make_job(1, body, row, samples, tensors));
+  const test::Outcome outcome = test::run(engine);
+  ASSERT_EQ(outcome.shards.at(1).rows.size(), samples.size());
+  const double tolerance = fixture.meta["atol"].get<double>() +
+                           fixture.meta["rtol"].get<double>() * want.abs().max().item<double>();
+  for (const auto& [i, values] : outcome.shards.at(1).rows) {
+    EXPECT_LE((values - want[i].flatten()).abs().max().item<double>(), tolerance) << i;
+  }
+}
+
+std::vector<std::string> deterministic_pipelines() {
+  std::vector<std::string> names = test::fixtures_in("pipelines");
+  std::erase_if(
+      names, [](const std::string& name) { return Fixture("pipelines/" + name).has("noise.z"); });
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Pipelines, FamilyPipeline, ::testing::ValuesIn(deterministic_pipelines()),
+                         [](const auto& param) {
+                           return param.param.substr(0, param.param.find('.'));
+                         });
 
 }  // namespace
 }  // namespace pa

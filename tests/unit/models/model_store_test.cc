@@ -20,7 +20,7 @@ TEST(ModelStore, LoadsEveryFolderByName) {
   const TempFolder models;
   models.write("nothing/notes.txt", "passed over");
   models.write("noop/model.yaml", "family: noop\n");
-  make_flux_folder(models, "flux", Fixture("models/flux_dev_b1.safetensors"));
+  make_model_folder(models, "flux", Fixture("models/flux_dev_b1.safetensors"));
   ModelStore store;
   ASSERT_TRUE(store.load(models.path()).ok());
   const std::vector<ModelInfo> infos = store.infos();
@@ -75,8 +75,8 @@ TEST(ModelStore, ChecksLabelConditions) {
   const Fixture fixture("models/flux_dev_b1.safetensors");
   const std::vector<float> values(7 * 48);
   const auto error_of = [&](const std::string& labels, const std::vector<TensorSpec>& specs) {
-    make_flux_folder(models, "m", fixture);
-    models.write("m/model.yaml", test::flux_yaml(fixture.meta["config"]) + labels);
+    make_model_folder(models, "m", fixture);
+    models.write("m/model.yaml", test::model_yaml(fixture) + labels);
     std::vector<TensorView> views;
     for (const TensorSpec& spec : specs) {
       views.push_back({spec, std::as_bytes(std::span(values)).first(byte_size(spec).value())});
