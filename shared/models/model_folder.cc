@@ -292,6 +292,15 @@ Result<ModelFolder> read_model_folder(const std::string& path, FileHashes& hashe
   if (const Status fits = match.status(); has_weights && !fits.ok()) {
     return invalid(path + ": " + fits.error().message);
   }
+  if (folder.info.labels.empty()) {
+    std::set<std::string> labels;
+    for (const SafetensorsFile& file : folder.conditions) {
+      for (const TensorView& view : file.tensors()) {
+        labels.insert(view.spec.name.substr(0, view.spec.name.rfind('.')));
+      }
+    }
+    folder.info.labels.assign(labels.begin(), labels.end());
+  }
   if (!folder.info.labels.empty() && folder.conditions.empty()) {
     return invalid(path + ": model.yaml has labels, but there is no " + std::string(kConditions));
   }

@@ -72,6 +72,7 @@ Rows assemble(const std::vector<PassRow>& pass, c10::Device device) {
 
 /// A shard, and which rows each of its own fits together with.
 struct Shard {
+  std::shared_ptr<Replica> replica;  // In use while the shard runs.
   std::unique_ptr<ShardRun> run;
   std::vector<std::array<std::int64_t, kPolarities>> groups;
 };
@@ -86,6 +87,7 @@ struct Engine::State {
   EngineOptions options;
   std::vector<Shard> shards;                            // Oldest first.
   std::vector<EngineReport> refused;                    // Of shards that could not start.
+  std::vector<ShardJob> waiting;                        // For their models to be loaded.
   std::map<std::string, std::int64_t> groups;           // Rows of equal fit() -> a number.
   std::map<const Replica*, std::int64_t> memory_limit;  // Rows that fit, learned from failures.
 
@@ -97,18 +99,22 @@ struct Engine::State {
 
 void Engine::State::start(ShardJob job) {
   const ShardJob kept{job.shard, job.request, {}, job.samples, {}, {}, {}};
-  Replica* const replica = models.find(job.body.model);
+  Result<std::shared_ptr<Replica>> replica = models.acquire(job.body.model);
+  if (!replica.ok() && replica.error().code == Code::kOverloaded && !shards.empty()) {
+    waiting.push_back(std::move(job));  // For models in use to make room.
+    return;
+  }
   Result<std::unique_ptr<ShardRun>> run =
-      replica == nullptr
-          ? Error{Code::kUnavailable, "there is no model '" + job.body.model + "' here", "/model"}
-          : guarded<std::unique_ptr<ShardRun>>(
-                [&] { return ShardRun::start(std::move(job), *replica, models.device()); });
+      !replica.ok() ? Error{replica.error().code, replica.error().message, "/model"}
+                    : guarded<std::unique_ptr<ShardRun>>([&] {
+                        return ShardRun::start(std::move(job), **replica, models.device());
+                      });
   if (!run.ok()) {
     refused.emplace_back(failed_rows(kept, 0, std::ssize(kept.samples), run.error()));
     return;
   }
   if (shards.empty()) groups.clear();
-  Shard shard{std::move(run).value(), {}};
+  Shard shard{std::move(replica).value(), std::move(run).value(), {}};
   for (std::int64_t row = 0; row < shard.run->rows(); ++row) {
     auto& row_groups = shard.groups.emplace_back();
     for (const Polarity polarity : {Polarity::kPositive, Polarity::kNegative}) {
@@ -224,16 +230,22 @@ void Engine::add(ShardJob job) {
 void Engine::cancel(ShardId shard) {
   const c10::InferenceMode guard;
   std::erase_if(state_->shards, [&](const Shard& s) { return s.run->job().shard == shard; });
+  std::erase_if(state_->waiting, [&](const ShardJob& job) { return job.shard == shard; });
   std::erase_if(state_->refused, [&](const EngineReport& report) {
     const auto* const rows = std::get_if<RowsFinished>(&report);
     return rows != nullptr && rows->shard == shard;
   });
 }
 
-bool Engine::idle() const { return state_->shards.empty() && state_->refused.empty(); }
+bool Engine::idle() const {
+  return state_->shards.empty() && state_->refused.empty() && state_->waiting.empty();
+}
 
 void Engine::pass(std::vector<EngineReport>& out) {
   const c10::InferenceMode guard;
+  if (state_->shards.empty()) {
+    for (ShardJob& job : std::exchange(state_->waiting, {})) state_->start(std::move(job));
+  }
   std::move(state_->refused.begin(), state_->refused.end(), std::back_inserter(out));
   state_->refused.clear();
   const std::vector<PassRow> rows = state_->choose();

@@ -25,6 +25,8 @@ class WorkerMetrics {
   /// Sampler steps, over all samples.
   void steps_finished(std::int64_t steps);
   void model_loaded(double seconds);
+  /// So many models of the models' directory cannot be used.
+  void models_broken(std::int64_t models);
   /// -1: unknown; the metric stays as it is.
   void set_memory_free(std::int64_t bytes);
 
@@ -37,6 +39,7 @@ class WorkerMetrics {
   HistogramMetric step_duration_;
   HistogramMetric switch_duration_;
   HistogramMetric load_duration_;
+  GaugeMetric models_broken_;
   GaugeMetric memory_free_;
 };
 

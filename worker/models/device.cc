@@ -132,6 +132,10 @@ std::int64_t free_memory_bytes(const Device& device) {
   return bytes.ok() ? *bytes : -1;
 }
 
+void release_cached_memory(const Device& device) {
+  if (device.kind != "cpu") at::accelerator::emptyCache();
+}
+
 void upload(const at::Tensor& from, const at::Tensor& to) {
   const at::Tensor target = to;
   if (to.device().type() != c10::kCUDA) {
