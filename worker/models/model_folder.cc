@@ -60,6 +60,30 @@ Result<std::string> identity_of(const std::vector<fs::path>& files) {
   return "sha256:" + hash.hex();
 }
 
+std::optional<std::array<double, 3>> read_colour(const YamlValue& value) {
+  std::array<double, 3> colour{};
+  const std::vector<YamlValue> parts = value.list();
+  if (parts.size() != colour.size()) {
+    value.reject("expected [red, green, blue]");
+    return std::nullopt;
+  }
+  for (std::size_t i = 0; i < colour.size(); ++i) {
+    colour[i] = parts[i].number({-1e6, 1e6}).value_or(0.0);
+  }
+  return colour;
+}
+
+void read_colours(YamlMap preview, LatentColours& out) {
+  if (const auto factors = preview.find("factors")) {
+    for (const YamlValue& channel : factors->list()) {
+      if (const auto colour = read_colour(channel)) out.factors.push_back(*colour);
+    }
+  }
+  if (const auto bias = preview.find("bias")) {
+    if (const auto colour = read_colour(*bias)) out.bias = *colour;
+  }
+}
+
 Status read_yaml(const std::string& path, ModelFolder& folder) {
   YamlFile file = YamlFile::load(path);
   YamlMap root = file.root();
@@ -72,19 +96,31 @@ Status read_yaml(const std::string& path, ModelFolder& folder) {
   }
   YamlMap config = root.map("config");
   if (info.family.empty() || info.family == "flux") folder.flux = read_flux_options(config);
+  if (info.family == "analytic") folder.analytic = read_analytic_denoiser(root.map("denoiser"));
 
-  static constexpr std::array<std::string_view, 4> kPredictions{"flow", "eps", "v", "edm"};
+  // "ve" is what reference files call "eps".
+  static constexpr std::array<std::string_view, 5> kPredictions{"flow", "eps", "v", "edm", "ve"};
   if (const auto prediction = root.find("prediction")) {
     if (const auto index = prediction->choice(kPredictions)) {
-      info.sampling.prediction = kPredictions[*index];
+      info.sampling.prediction = kPredictions[*index] == "ve" ? "eps" : kPredictions[*index];
     }
   }
   if (info.sampling.prediction != "flow") info.sampling.type = "discrete";
-  static constexpr std::array<std::string_view, 3> kTypes{"flow", "flux", "discrete"};
+  // In capitals and with `settings`: as reference files have them.
+  static constexpr std::array<std::pair<std::string_view, const char*>, 6> kTypes{
+      {{"flow", "flow"},
+       {"flux", "flux"},
+       {"discrete", "discrete"},
+       {"FLOW", "flow"},
+       {"FLUX", "flux"},
+       {"EPS", "discrete"}}};
   YamlMap sampling = root.map("sampling");
   if (const auto type = sampling.find("type")) {
-    if (const auto index = type->choice(kTypes)) info.sampling.type = kTypes[*index];
+    std::array<std::string_view, kTypes.size()> names;
+    std::transform(kTypes.begin(), kTypes.end(), names.begin(), [](auto& t) { return t.first; });
+    if (const auto index = type->choice(names)) info.sampling.type = kTypes[*index].second;
   }
+  if (sampling.find("settings")) sampling = sampling.map("settings");
   sampling.read_number("shift", info.sampling.shift, {-100.0, 1000.0});
   sampling.read_number("multiplier", info.sampling.multiplier, {1e-6, 1e6});
   if (const auto table = SigmaTable::make(info.sampling); !table.ok()) {
@@ -109,6 +145,9 @@ Status read_yaml(const std::string& path, ModelFolder& folder) {
     pixels.read_number("max", info.pixel_max);
     if (!(info.pixel_min < info.pixel_max)) pixels.reject("expected min below max");
   }
+  folder.colours.pixel_min = info.pixel_min;
+  folder.colours.pixel_max = info.pixel_max;
+  if (root.find("preview")) read_colours(root.map("preview"), folder.colours);
   if (const auto labels = root.find("labels")) {
     std::set<std::string> seen;
     for (const YamlValue& label : labels->list()) {

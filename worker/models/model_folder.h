@@ -5,7 +5,9 @@
 
 #include "shared/core/model_info.h"
 #include "shared/core/result.h"
+#include "worker/models/analytic.h"
 #include "worker/models/flux_config.h"
+#include "worker/models/latent_colours.h"
 #include "worker/models/weights.h"
 
 namespace pa {
@@ -18,6 +20,8 @@ struct ModelFolder {
       info;  ///< Without what only the network tells: inputs, parameters; latent if not given.
   std::string dtype;  ///< "F32", "F16" or "BF16" to compute in; empty: as the device prefers.
   FluxOptions flux;
+  AnalyticDenoiser analytic;
+  LatentColours colours;
   WeightFiles weights;
   std::vector<SafetensorsFile> conditions;  ///< One, or none.
 };

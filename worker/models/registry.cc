@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "worker/models/analytic.h"
 #include "worker/models/flux.h"
 #include "worker/models/model_folder.h"
 #include "worker/models/noop.h"
@@ -44,6 +45,11 @@ Status load_noop(const ModelFolder& /*folder*/, const Device& /*device*/, Replic
   return {};
 }
 
+Status load_analytic(const ModelFolder& folder, const Device& /*device*/, Replica& replica) {
+  replica.network = make_analytic(folder.analytic, folder.info.sampling.prediction);
+  return {};
+}
+
 struct Family {
   std::string name;
   bool (*recognise)(const WeightFiles& weights);
@@ -54,6 +60,7 @@ const std::vector<Family>& families() {
   static const std::vector<Family> kFamilies{
       {"flux", looks_like_flux, load_flux},
       {"noop", [](const WeightFiles&) { return false; }, load_noop},
+      {"analytic", [](const WeightFiles&) { return false; }, load_analytic},
   };
   return kFamilies;
 }
@@ -128,6 +135,7 @@ Result<Replica> load_replica(const ModelFolder& folder, const Device& device) {
     Replica replica;
     replica.info = folder.info;
     PA_TRY(family->load(folder, device, replica));
+    replica.colours = folder.colours;
     replica.info.inputs = replica.network->input_contract();
     PA_TRY(load_labels(folder, device, replica));
     return replica;

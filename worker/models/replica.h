@@ -7,6 +7,7 @@
 #include <string>
 
 #include "shared/core/model_info.h"
+#include "worker/models/latent_colours.h"
 #include "worker/models/network.h"
 
 namespace pa {
@@ -18,6 +19,7 @@ using LabelInputs = std::map<std::string, at::Tensor>;
 struct Replica {
   ModelInfo info;
   std::unique_ptr<Network> network;
+  LatentColours colours;
   std::map<std::string, LabelInputs> labels;  ///< The conditions that the model folder has by name.
 };
 
