@@ -34,7 +34,7 @@ Result<ModelDescription> describe_file(const SafetensorsFile& file, const Weight
   std::error_code ignored;
   YamlFile yaml =
       fs::exists(beside, ignored) ? YamlFile::load(beside.string()) : YamlFile::parse("", "");
-  return describe_model(index, "", yaml.root().map("config"));
+  return describe_model(index, "", yaml.root());
 }
 
 void add_model(WeightsReport& report, const ModelDescription& model) {

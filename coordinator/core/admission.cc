@@ -89,27 +89,7 @@ class Admission {
     const auto refuse = [](const char* what, const char* field) {
       return invalid(std::string("this version does not support ") + what, field);
     };
-    if (request_.inpaint) return refuse("inpainting; leave 'inpaint' out", "/inpaint");
     if (request_.preview.every > 0) return refuse("previews; leave 'preview' out", "/preview");
-    if (request_.guidance.rescale != 0)
-      return refuse("guidance rescale; use 0", "/guidance/rescale");
-    if (request_.positive.size() > 1)
-      return refuse("more than one condition a polarity", "/positive/1");
-    if (request_.negative.size() > 1)
-      return refuse("more than one condition a polarity", "/negative/1");
-    for (const auto& [list, name] :
-         {std::pair{&request_.positive, "/positive/0"}, {&request_.negative, "/negative/0"}}) {
-      for (const Condition& condition : *list) {
-        const std::string field = name;
-        if (!condition.mask.empty()) return refuse("condition masks", (field + "/mask").c_str());
-        if (!condition.area.empty()) return refuse("condition areas", (field + "/area").c_str());
-        if (condition.strength != 1)
-          return refuse("condition strengths but 1", (field + "/strength").c_str());
-        if (condition.start != 0 || condition.end != 1) {
-          return refuse("condition time ranges; use start 0 and end 1", (field + "/start").c_str());
-        }
-      }
-    }
     return {};
   }
 
@@ -184,8 +164,97 @@ class Admission {
     }
     PA_ASSIGN(const Program program, program_of(request_, model_.sampling));
     admitted_.steps_per_sample = steps_of(program);
+    wants_uncond_ = std::any_of(program.stages.begin(), program.stages.end(),
+                                [](const Stage& stage) { return stage.uncond >= 0; });
+    const bool has_places =
+        request_.inpaint || has_places_in(request_.positive) || has_places_in(request_.negative);
+    if (has_places && latent.size() != 3) {
+      return invalid("masks and areas are for latents [C, H, W]; this one is " + to_string(latent),
+                     "/latent_shape");
+    }
+    PA_TRY(check_inpaint(latent));
+    PA_TRY(check_places(request_.positive, "/positive", latent));
+    PA_TRY(check_places(request_.negative, "/negative", latent));
     admitted_.result = {"samples", DType::kF32, {request_.samples}};
     admitted_.result.shape.insert(admitted_.result.shape.end(), latent.begin(), latent.end());
+    return {};
+  }
+
+  static bool has_places_in(const std::vector<Condition>& conditions) {
+    return std::any_of(conditions.begin(), conditions.end(), [](const Condition& condition) {
+      return !condition.mask.empty() || !condition.area.empty();
+    });
+  }
+
+  Status check_inpaint(const Shape& latent) {
+    if (!request_.inpaint) {
+      if (find("mask") == nullptr || uses_mask("mask")) return {};
+      return invalid("there is a tensor 'mask', which would not be used; expected 'inpaint'",
+                     "/inpaint");
+    }
+    if (find("mask") == nullptr) {
+      return invalid("inpaint needs the tensor 'mask' [N, 1, H, W]", "/tensors/mask");
+    }
+    PA_TRY(check_mask("mask", latent, latent[0]));
+    const TensorSpec* noise = find("inpaint_noise");
+    if (noise == nullptr && request_.inpaint_noise == InpaintNoise::kGiven) {
+      return invalid("inpaint.noise is 'given', but there is no tensor 'inpaint_noise'",
+                     "/inpaint/noise");
+    }
+    if (noise == nullptr) return {};
+    Shape whole{request_.samples};
+    whole.insert(whole.end(), latent.begin(), latent.end());
+    if (noise->dtype != DType::kF32 || noise->shape != whole) {
+      return wrong_shape(*noise, "F32 " + to_string(whole));
+    }
+    known_.insert("inpaint_noise");
+    return {};
+  }
+
+  /// Whether a condition has this mask.
+  bool uses_mask(const std::string& name) const {
+    const auto uses = [&](const Condition& condition) { return condition.mask == name; };
+    return std::any_of(request_.positive.begin(), request_.positive.end(), uses) ||
+           std::any_of(request_.negative.begin(), request_.negative.end(), uses);
+  }
+
+  /// A mask is [1 or N, 1 or `channels`, H, W] or [1 or N, H, W], of any size.
+  Status check_mask(const std::string& name, const Shape& latent, std::int64_t channels) {
+    const TensorSpec& spec = *find(name);
+    const Shape& shape = spec.shape;
+    const bool rows_fit = !shape.empty() && (shape[0] == 1 || shape[0] == request_.samples);
+    const bool fits_mask =
+        shape.size() == 3 || (shape.size() == 4 && (shape[1] == 1 || shape[1] == channels));
+    if (spec.dtype != DType::kF32 || !rows_fit || !fits_mask) {
+      return wrong_shape(spec, "F32 [1 or " + std::to_string(request_.samples) + ", 1, " +
+                                   std::to_string(latent[1]) + ", " + std::to_string(latent[2]) +
+                                   "], or another size, which is resized");
+    }
+    known_.insert(name);
+    return {};
+  }
+
+  /// Masks and areas of conditions.
+  Status check_places(const std::vector<Condition>& conditions, const std::string& list,
+                      const Shape& latent) {
+    for (std::size_t k = 0; k < conditions.size(); ++k) {
+      const Condition& condition = conditions[k];
+      const std::string field = list + "/" + std::to_string(k);
+      if (!condition.mask.empty()) {
+        if (find(condition.mask) == nullptr) {
+          return invalid("there is no tensor '" + condition.mask + "'", field + "/mask");
+        }
+        PA_TRY(check_mask(condition.mask, latent, 1));
+      }
+      if (condition.area.empty()) continue;
+      const std::vector<std::int64_t>& area = condition.area;
+      if (area[0] < 1 || area[1] < 1 || area[2] >= latent[1] || area[3] >= latent[2]) {
+        return invalid("the area " + to_string(area) +
+                           " (height, width, y, x) has no pixel inside the latent of " +
+                           std::to_string(latent[1]) + " x " + std::to_string(latent[2]),
+                       field + "/area");
+      }
+    }
     return {};
   }
 
@@ -242,10 +311,14 @@ class Admission {
   /// Conditions a polarity of the request refers to; op forward has always "cond.0".
   std::vector<std::pair<std::string, std::string>> referred() const {
     std::vector<std::pair<std::string, std::string>> prefixes;
-    for (const Condition& condition : request_.positive)
-      prefixes.emplace_back(condition.tensors, "/positive/0/tensors");
-    for (const Condition& condition : request_.negative)
-      prefixes.emplace_back(condition.tensors, "/negative/0/tensors");
+    for (std::size_t k = 0; k < request_.positive.size(); ++k) {
+      prefixes.emplace_back(request_.positive[k].tensors,
+                            "/positive/" + std::to_string(k) + "/tensors");
+    }
+    for (std::size_t k = 0; k < request_.negative.size(); ++k) {
+      prefixes.emplace_back(request_.negative[k].tensors,
+                            "/negative/" + std::to_string(k) + "/tensors");
+    }
     if (request_.op == Operation::kForward && request_.positive.empty())
       prefixes.emplace_back("cond.0", "/positive");
     return prefixes;
@@ -279,9 +352,13 @@ class Admission {
     const bool has_none =
         !request_.labels.empty() &&
         std::find(model_.labels.begin(), model_.labels.end(), kNoLabel) != model_.labels.end();
-    if (request_.guidance.cfg != 1 && request_.op == Operation::kSample &&
-        request_.negative.empty() && needed && !has_none) {
-      return invalid("cfg is not 1, so 'negative' is needed", "/negative");
+    const bool guided = request_.guidance.cfg != 1 || wants_uncond_;
+    if (guided && request_.op == Operation::kSample && request_.negative.empty() && needed &&
+        !has_none) {
+      return invalid(wants_uncond_ ? "the sampler '" + request_.sampler.name +
+                                         "' uses the unconditional answer: 'negative' is needed"
+                                   : "cfg is not 1, so 'negative' is needed",
+                     "/negative");
     }
     return {};
   }
@@ -325,8 +402,13 @@ class Admission {
     const bool rows_fit =
         !spec.shape.empty() &&
         (spec.shape[0] == 1 || (name.only < 0 && spec.shape[0] == request_.samples));
-    if (spec.dtype != input->dtype || !rows_fit ||
-        !fits(std::span(spec.shape).subspan(1), input->shape)) {
+    const auto row_fits = [&] {
+      const auto row = std::span(spec.shape).subspan(1);
+      const auto is_one = [](std::int64_t size) { return size == 1; };
+      return fits(row, input->shape) ||  // or [N, 1] for [N]
+             (input->shape.empty() && std::all_of(row.begin(), row.end(), is_one));
+    };
+    if (spec.dtype != input->dtype || !rows_fit || !row_fits()) {
       return wrong_shape(spec, expected);
     }
     if (name.only >= request_.samples) {
@@ -394,6 +476,7 @@ class Admission {
   const ModelInfo& model_;
   const AdmissionLimits& limits_;
   std::set<std::string> known_;  ///< Tensors that are not conditions, already checked.
+  bool wants_uncond_ = false;    ///< The sampler reads the unconditional answer.
   Admitted admitted_;
 };
 

@@ -17,6 +17,11 @@ enum class Operation : std::uint8_t { kSample, kForward };
 /// Where start noise comes from: what ComfyUI would draw, a counter-based generator, or the tensor `noise`.
 enum class NoiseKind : std::uint8_t { kComfy, kKeyed, kGiven };
 
+/// What inpainting mixes into the part of x that its mask does not cover: the start noise; a draw of
+/// ComfyUI's generator with seed + 1; the tensor `inpaint_noise`. Usual: given if it is there, else
+/// as ComfyUI with this sampler: fresh for ddim, start for the others.
+enum class InpaintNoise : std::uint8_t { kUsual, kStart, kFresh, kGiven };
+
 /// How samples are shared out: by measured cost, or by the configured weights.
 enum class Scheduling : std::uint8_t { kMeasured, kStatic };
 
@@ -94,6 +99,7 @@ struct Request {
   std::vector<std::string> labels;  ///< [N] names of conditions in the model's folder, or empty.
   std::vector<LoraRef> loras;
   bool inpaint = false;  ///< The tensor `mask` is there.
+  InpaintNoise inpaint_noise = InpaintNoise::kUsual;
   Preview preview;
   bool partial = false;
   bool deterministic = false;

@@ -21,6 +21,10 @@ constexpr std::array<Named<Operation>, 2> kOperations{
     {{"sample", Operation::kSample}, {"forward", Operation::kForward}}};
 constexpr std::array<Named<NoiseKind>, 3> kNoiseKinds{
     {{"comfy", NoiseKind::kComfy}, {"keyed", NoiseKind::kKeyed}, {"given", NoiseKind::kGiven}}};
+constexpr std::array<Named<InpaintNoise>, 4> kInpaintNoises{{{"usual", InpaintNoise::kUsual},
+                                                             {"start", InpaintNoise::kStart},
+                                                             {"fresh", InpaintNoise::kFresh},
+                                                             {"given", InpaintNoise::kGiven}}};
 constexpr std::array<Named<Scheduling>, 2> kSchedulings{
     {{"measured", Scheduling::kMeasured}, {"static", Scheduling::kStatic}}};
 
@@ -243,7 +247,9 @@ void read_request(const Place& place, Request& out) {
                 [&](const Place& lora) { read_lora(lora, out.loras.emplace_back()); });
   });
   object.with("inpaint", [&](const Place& p) {
-    const Object inpaint(p, {});
+    static const Names<1> kInpaintFields{"noise"};
+    const Object inpaint(p, kInpaintFields);
+    inpaint.with("noise", [&](const Place& n) { n.read_name(out.inpaint_noise, kInpaintNoises); });
     out.inpaint = true;
   });
   object.with("preview", [&](const Place& p) { read_preview(p, out.preview); });
@@ -375,7 +381,12 @@ Json json_of(const Request& request) {
   put_part(object, "negative", list_of(request.negative));
   put(object, "labels", request.labels, usual.labels);
   put_part(object, "loras", list_of(request.loras));
-  if (request.inpaint) object["inpaint"] = Json::object();
+  if (request.inpaint) {
+    object["inpaint"] = Json::object();
+    if (request.inpaint_noise != usual.inpaint_noise) {
+      object["inpaint"]["noise"] = name_in(kInpaintNoises, request.inpaint_noise);
+    }
+  }
   put_part(object, "preview", json_of(request.preview));
   put(object, "partial", request.partial, usual.partial);
   put(object, "deterministic", request.deterministic, usual.deterministic);

@@ -13,7 +13,7 @@ constexpr double kZImageShift = 3.0;
 struct Family {
   std::string name;
   bool (*recognise)(const WeightIndex& weights, Naming naming);
-  Status (*describe)(const WeightIndex& weights, YamlMap config, ModelDescription& model);
+  Status (*describe)(const WeightIndex& weights, YamlMap yaml, ModelDescription& model);
 };
 
 Status check_channels(std::int64_t in, std::int64_t out) {
@@ -24,8 +24,8 @@ Status check_channels(std::int64_t in, std::int64_t out) {
                  "this version does not run");
 }
 
-Status describe_flux(const WeightIndex& weights, YamlMap options, ModelDescription& model) {
-  PA_ASSIGN(const FluxConfig config, flux_config(weights, options));
+Status describe_flux(const WeightIndex& weights, YamlMap yaml, ModelDescription& model) {
+  PA_ASSIGN(const FluxConfig config, flux_config(weights, yaml.map("config")));
   PA_TRY(check_channels(config.in_channels, config.out_channels));
   // Schnell, which has no guidance, is sampled without a shift.
   model.sampling = config.guidance_embed ? SamplingInfo{"flow", "flux", kFluxDevShift, 1.0}
@@ -39,8 +39,8 @@ Status describe_flux(const WeightIndex& weights, YamlMap options, ModelDescripti
   return {};
 }
 
-Status describe_zimage(const WeightIndex& weights, YamlMap options, ModelDescription& model) {
-  PA_ASSIGN(const ZImageConfig config, zimage_config(weights, options));
+Status describe_zimage(const WeightIndex& weights, YamlMap yaml, ModelDescription& model) {
+  PA_ASSIGN(const ZImageConfig config, zimage_config(weights, yaml.map("config")));
   model.sampling = {"flow", "flow", kZImageShift, 1.0};
   model.latent = {config.in_channels, -1, -1};
   model.inputs = {{"context", DType::kF32, {-1, config.cap_feat_dim}, true}};
@@ -49,8 +49,8 @@ Status describe_zimage(const WeightIndex& weights, YamlMap options, ModelDescrip
   return {};
 }
 
-Status describe_sdxl(const WeightIndex& weights, YamlMap options, ModelDescription& model) {
-  PA_ASSIGN(const SdxlConfig config, sdxl_config(weights, options));
+Status describe_sdxl(const WeightIndex& weights, YamlMap yaml, ModelDescription& model) {
+  PA_ASSIGN(const SdxlConfig config, sdxl_config(weights, yaml.map("config")));
   PA_TRY(check_channels(config.in_channels, config.out_channels));
   if (weights.has_marker("ztsnr")) {
     return invalid(
@@ -66,11 +66,25 @@ Status describe_sdxl(const WeightIndex& weights, YamlMap options, ModelDescripti
   return {};
 }
 
+bool recognise_nothing(const WeightIndex& /*weights*/, Naming /*naming*/) { return false; }
+
+Status describe_analytic(const WeightIndex& /*weights*/, YamlMap yaml, ModelDescription& model) {
+  (void)yaml.map("config");
+  model.config = read_analytic_denoiser(yaml.map("denoiser"));
+  model.inputs = {{"mu", DType::kF32, {}, false}};
+  return {};
+}
+
+Status describe_noop(const WeightIndex& /*weights*/, YamlMap yaml, ModelDescription& /*model*/) {
+  (void)yaml.map("config");
+  return {};
+}
+
 const std::vector<Family>& families() {
   static const std::vector<Family> kFamilies{
+      {"analytic", recognise_nothing, describe_analytic},
       {"flux", looks_like_flux, describe_flux},
-      {"noop", [](const WeightIndex&, Naming) { return false; },
-       [](const WeightIndex&, YamlMap, ModelDescription&) -> Status { return {}; }},
+      {"noop", recognise_nothing, describe_noop},
       {"sdxl", looks_like_sdxl, describe_sdxl},
       {"zimage", looks_like_zimage, describe_zimage},
   };
@@ -100,7 +114,7 @@ std::optional<std::pair<std::string, Naming>> recognise_family(const WeightIndex
 }
 
 Result<ModelDescription> describe_model(const WeightIndex& weights, const std::string& name,
-                                        YamlMap config) {
+                                        YamlMap yaml) {
   const auto recognised = recognise_family(weights);
   ModelDescription model;
   model.family = !name.empty() ? name : recognised ? recognised->first : "";
@@ -111,7 +125,7 @@ Result<ModelDescription> describe_model(const WeightIndex& weights, const std::s
     if (name.empty()) return invalid("no family of this version has weights of such names");
     return invalid("there is no family '" + name + "'" + suggestion(name, family_names()));
   }
-  PA_TRY(family->describe(weights, config, model));
+  PA_TRY(family->describe(weights, yaml, model));
   return model;
 }
 

@@ -105,28 +105,63 @@ Status check_shards(const fs::path& index, const std::vector<SafetensorsFile>& f
 }
 
 void read_sampling(YamlMap& root, SamplingInfo& sampling) {
-  static constexpr std::array<std::string_view, 4> kPredictions{"flow", "eps", "v", "edm"};
+  // "ve" is what reference files call "eps".
+  static constexpr std::array<std::string_view, 5> kPredictions{"flow", "eps", "v", "edm", "ve"};
   if (const auto prediction = root.find("prediction")) {
     if (const auto index = prediction->choice(kPredictions)) {
-      sampling.prediction = kPredictions[*index];
+      sampling.prediction = kPredictions[*index] == "ve" ? "eps" : kPredictions[*index];
       const bool flow = sampling.prediction == "flow";
       if (flow == (sampling.type == "discrete")) {
         sampling = {sampling.prediction, flow ? "flow" : "discrete", 1.0, 1.0};
       }
     }
   }
-  static constexpr std::array<std::string_view, 3> kTypes{"flow", "flux", "discrete"};
+  // In capitals and with `settings`: as reference files have them.
+  static constexpr std::array<std::pair<std::string_view, const char*>, 6> kTypes{
+      {{"flow", "flow"},
+       {"flux", "flux"},
+       {"discrete", "discrete"},
+       {"FLOW", "flow"},
+       {"FLUX", "flux"},
+       {"EPS", "discrete"}}};
   YamlMap map = root.map("sampling");
   if (const auto type = map.find("type")) {
-    if (const auto index = type->choice(kTypes)) {
-      if (sampling.type != kTypes[*index]) sampling.shift = 1.0;
-      sampling.type = kTypes[*index];
+    std::array<std::string_view, kTypes.size()> names;
+    std::transform(kTypes.begin(), kTypes.end(), names.begin(), [](auto& t) { return t.first; });
+    if (const auto index = type->choice(names)) {
+      if (sampling.type != kTypes[*index].second) sampling.shift = 1.0;
+      sampling.type = kTypes[*index].second;
     }
   }
+  if (map.find("settings")) map = map.map("settings");
   map.read_number("shift", sampling.shift, {-100.0, 1000.0});
   map.read_number("multiplier", sampling.multiplier, {1e-6, 1e6});
   if (const auto table = SigmaTable::make(sampling); !table.ok()) {
     root.reject(table.error().message);
+  }
+}
+
+std::optional<std::array<double, 3>> read_colour(const YamlValue& value) {
+  std::array<double, 3> colour{};
+  const std::vector<YamlValue> parts = value.list();
+  if (parts.size() != colour.size()) {
+    value.reject("expected [red, green, blue]");
+    return std::nullopt;
+  }
+  for (std::size_t i = 0; i < colour.size(); ++i) {
+    colour[i] = parts[i].number({-1e6, 1e6}).value_or(0.0);
+  }
+  return colour;
+}
+
+void read_colours(YamlMap preview, LatentColours& out) {
+  if (const auto factors = preview.find("factors")) {
+    for (const YamlValue& channel : factors->list()) {
+      if (const auto colour = read_colour(channel)) out.factors.push_back(*colour);
+    }
+  }
+  if (const auto bias = preview.find("bias")) {
+    if (const auto colour = read_colour(*bias)) out.bias = *colour;
   }
 }
 
@@ -166,7 +201,7 @@ Status describe(YamlFile file, ModelFolder& folder) {
     if (const auto index = given->choice(views)) family = names[*index];
     if (family.empty()) return file.finish();
   }
-  Result<ModelDescription> described = describe_model(folder.weights, family, root.map("config"));
+  Result<ModelDescription> described = describe_model(folder.weights, family, root);
   if (described.ok()) {
     folder.description = std::move(described).value();
     info.family = folder.description.family;
@@ -187,6 +222,9 @@ Status describe(YamlFile file, ModelFolder& folder) {
     pixels.read_number("max", info.pixel_max);
     if (!(info.pixel_min < info.pixel_max)) pixels.reject("expected min below max");
   }
+  folder.colours.pixel_min = info.pixel_min;
+  folder.colours.pixel_max = info.pixel_max;
+  if (root.find("preview")) read_colours(root.map("preview"), folder.colours);
   read_labels(root, info);
 
   const Status yaml = file.finish();
@@ -288,7 +326,7 @@ Result<ModelFolder> read_model_folder(const std::string& path, FileHashes& hashe
   PA_TRY(describe(yaml ? YamlFile::load(yaml->string()) : YamlFile::parse("", path), folder));
   const WeightMatch match =
       match_weights(folder.description.blueprint, folder.weights, folder.description.naming);
-  const bool has_weights = !std::holds_alternative<std::monostate>(folder.description.config);
+  const bool has_weights = !folder.description.blueprint.parameters().empty();
   if (const Status fits = match.status(); has_weights && !fits.ok()) {
     return invalid(path + ": " + fits.error().message);
   }

@@ -18,7 +18,7 @@ namespace pa::test {
 
 using Tensors = std::map<std::string, at::Tensor>;
 
-/// A shard of these samples; tensors are F32.
+/// A shard of these samples; tensors are F32, or U8 if they are bytes.
 inline ShardJob make_job(std::uint64_t id, const Request& body, const Shape& row,
                          std::vector<std::int64_t> samples, const Tensors& tensors = {}) {
   ShardJob job;
@@ -29,7 +29,8 @@ inline ShardJob make_job(std::uint64_t id, const Request& body, const Shape& row
   job.result = {"samples", DType::kF32, {std::ssize(job.samples)}};
   job.result.shape.insert(job.result.shape.end(), row.begin(), row.end());
   for (const auto& [name, tensor] : tensors) {
-    job.tensors.push_back({name, DType::kF32, tensor.sizes().vec()});
+    const bool bytes = tensor.scalar_type() == at::kByte;
+    job.tensors.push_back({name, bytes ? DType::kU8 : DType::kF32, tensor.sizes().vec()});
   }
   const InputLayout layout = input_layout(job.tensors).value();
   const auto size = static_cast<std::size_t>(std::max<std::uint64_t>(layout.total, 1));
@@ -39,7 +40,8 @@ inline ShardJob make_job(std::uint64_t id, const Request& body, const Shape& row
   job.inputs = Buffer(data, layout.total);
   std::size_t i = 0;
   for (const auto& entry : tensors) {
-    const at::Tensor tensor = entry.second.to(at::kFloat).contiguous();
+    const bool bytes = entry.second.scalar_type() == at::kByte;
+    const at::Tensor tensor = entry.second.to(bytes ? at::kByte : at::kFloat).contiguous();
     std::memcpy(data.get() + layout.offsets[i++], tensor.const_data_ptr(), tensor.nbytes());
   }
   return job;

@@ -20,9 +20,10 @@ struct ShardJob {
   RequestId request;
   Request body;
   std::vector<std::int64_t> samples;  ///< Indices in the request's batch, ascending.
-  std::vector<TensorSpec> tensors;    ///< As in Assign.
-  Buffer inputs;                      ///< The tensors, laid out by input_layout(tensors).
-  TensorSpec result;                  ///< As in Assign: [samples.size(), ...], F32.
+  /// As in Assign; checkpoint.SAMPLE (U8) is where a sample goes on, that left a worker before.
+  std::vector<TensorSpec> tensors;
+  Buffer inputs;      ///< The tensors, laid out by input_layout(tensors).
+  TensorSpec result;  ///< As in Assign: [samples.size(), ...], F32.
 };
 
 /// Consecutive rows of a shard that ended in one pass, well or not.
@@ -40,6 +41,7 @@ struct ShardMoved {
   std::int64_t steps = 0;
   std::int64_t new_steps = 0;  ///< Of these, those since the last such report.
   double seconds = 0;          ///< Of the device, shared out by rows among those in a pass.
+  std::vector<std::int64_t> sample_steps;  ///< [samples] Steps each has done.
 };
 
 /// A network pass ended.
@@ -48,9 +50,28 @@ struct PassDone {
   std::int64_t rows = 0;
   double seconds = 0;          ///< Including a sim device's sleep.
   double network_seconds = 0;  ///< Inside Network::forward.
+  Shape row;                   ///< Of x, without the row axis.
+  bool fits = true;  ///< False: there was no memory for so many rows; nothing was computed.
   double switch_seconds = 0;   ///< Putting on other LoRAs before it; 0: the right ones were on.
 };
 
-using EngineReport = std::variant<RowsFinished, ShardMoved, PassDone>;
+/// A sample left its shard before its end, as it was asked to.
+struct SampleLeft {
+  ShardId shard;
+  std::int64_t sample = 0;
+  Buffer checkpoint;  ///< What goes on elsewhere (worker/engine/checkpoint.h); empty: not begun.
+};
+
+/// What a sample looks like so far.
+struct PreviewMade {
+  ShardId shard;
+  std::int64_t sample = 0;
+  std::int64_t step = 0;  ///< Steps done.
+  std::int64_t width = 0;
+  std::int64_t height = 0;
+  std::string rgb;  ///< [height, width, 3] bytes.
+};
+
+using EngineReport = std::variant<RowsFinished, ShardMoved, PassDone, SampleLeft, PreviewMade>;
 
 }  // namespace pa

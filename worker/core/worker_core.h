@@ -101,6 +101,8 @@ class WorkerCore {
   void on_report(const RowsFinished& rows);
   void on_report(const ShardMoved& moved);
   void on_report(const PassDone& pass);
+  void on_report(const SampleLeft& left);
+  void on_report(const PreviewMade& preview);
   void run(Held& held);
   void fail_all(Held& held, const Error& error);
   void tell_done(Held& held, SamplesDone message);

@@ -127,6 +127,9 @@ void WorkerCore::on_report(const RowsFinished& rows) {
   tell_done(held, std::move(message));
 }
 
+void WorkerCore::on_report(const SampleLeft&) {}
+void WorkerCore::on_report(const PreviewMade&) {}
+
 void WorkerCore::fail_all(Held& held, const Error& error) {
   SamplesDone message{id_, held.assign.shard, held.stream_upto, {}};
   for (const std::int64_t sample : held.assign.samples) {

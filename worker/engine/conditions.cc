@@ -24,10 +24,13 @@ bool is_number(std::string_view text) {
 Status check_shape(const std::string& name, const at::Tensor& tensor, const InputSpec& input,
                    std::int64_t rows) {
   const at::IntArrayRef sizes = tensor.sizes();
+  const bool scalar =
+      input.shape.empty() && !sizes.empty() && tensor.numel() == sizes[0];  // [n, 1] for [n]
   const bool row_fits =
-      !sizes.empty() &&
-      std::equal(sizes.begin() + 1, sizes.end(), input.shape.begin(), input.shape.end(),
-                 [](std::int64_t got, std::int64_t want) { return want < 0 || got == want; });
+      scalar ||
+      (!sizes.empty() &&
+       std::equal(sizes.begin() + 1, sizes.end(), input.shape.begin(), input.shape.end(),
+                  [](std::int64_t got, std::int64_t want) { return want < 0 || got == want; }));
   if (row_fits && (sizes[0] == 1 || sizes[0] == rows) && at::isFloatingType(tensor.scalar_type())) {
     return {};
   }
@@ -35,6 +38,11 @@ Status check_shape(const std::string& name, const at::Tensor& tensor, const Inpu
                      to_string(sizes.vec()) + "; expected 1 or " + std::to_string(rows) +
                      " rows of floating-point " + to_string(input.shape),
                  "/tensors/" + name);
+}
+
+/// Numbers may be given as [n, 1].
+at::Tensor as_rows(const at::Tensor& tensor, const InputSpec& input) {
+  return input.shape.empty() ? tensor.flatten() : tensor;
 }
 
 }  // namespace
@@ -111,7 +119,7 @@ Result<Conditioning> Conditioning::of_tensors(const Replica& replica, const Shar
     at::Tensor whole = tensors.find(name);
     if (whole.defined()) {
       PA_TRY(check_shape(name, whole, input, rows));
-      whole = whole.to(device, torch_dtype(input.dtype));
+      whole = as_rows(whole, input).to(device, torch_dtype(input.dtype));
     }
     for (std::int64_t i = 0; i < rows; ++i) {
       RowRef ref{whole, 0};
@@ -129,7 +137,7 @@ Result<Conditioning> Conditioning::of_tensors(const Replica& replica, const Shar
                          field);
         }
         PA_TRY(check_shape(own, ref.base, input, 1));
-        ref.base = ref.base.to(device, torch_dtype(input.dtype));
+        ref.base = as_rows(ref.base, input).to(device, torch_dtype(input.dtype));
       }
       conditioning.rows_[static_cast<std::size_t>(i)].emplace(input.name, std::move(ref));
     }

@@ -5,7 +5,6 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <map>
 #include <string>
@@ -13,8 +12,9 @@
 #include <utility>
 
 #include "worker/engine/row_choice.h"
-#include "worker/engine/row_math.h"
+#include "worker/engine/row_memory.h"
 #include "worker/engine/shard_run.h"
+#include "worker/engine/stacked_rows.h"
 #include "worker/models/model_store.h"
 #include "worker/models/tensors.h"
 #include "worker/models/torch_errors.h"
@@ -24,6 +24,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::size_t kMaxGroups = 1024;  // Numbered, before they are counted anew.
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -32,50 +34,32 @@ double seconds_since(Clock::time_point start) {
 struct PassRow {
   ShardRun* shard = nullptr;
   std::int64_t row = 0;
-  Polarity polarity = Polarity::kPositive;
+  std::size_t term = 0;
 };
 
-/// What the network gets for these rows.
-Rows assemble(const std::vector<PassRow>& pass, c10::Device device) {
-  std::vector<QueryRow> queries;
-  for (const PassRow& row : pass) queries.push_back(row.shard->query(row.row, row.polarity));
+/// A request that has shards here.
+struct Claimant {
+  Claim claim;
+  std::int64_t shards = 0;
+};
 
-  Rows rows;
-  std::vector<RowRef> xs;
-  std::vector<float> times;
-  bool scaled = false;
-  for (const QueryRow& query : queries) {
-    xs.push_back(query.x);
-    times.push_back(query.time);
-    scaled = scaled || query.input_scale != 1.0F;
-  }
-  if (scaled) {
-    Shape shape = xs.front().base.sizes().vec();
-    shape[0] = std::ssize(xs);
-    rows.x = at::empty(shape, xs.front().base.options());
-    for (std::size_t i = 0; i < xs.size(); ++i) {
-      const std::vector<WeightedRow> term{
-          {queries[i].input_scale, xs[i].base.select(0, xs[i].first)}};
-      combine(rows.x.select(0, static_cast<std::int64_t>(i)), term);
-    }
-  } else {
-    rows.x = gather(xs).contiguous();
-  }
-  rows.sigma = at::tensor(times).to(device);
-  for (const auto& entry : *queries.front().inputs) {
-    std::vector<RowRef> refs;
-    for (const QueryRow& query : queries) refs.push_back(query.inputs->at(entry.first));
-    rows.inputs[entry.first] = gather(refs);
-  }
-  return rows;
-}
-
-/// A shard, and which rows each of its own fits together with.
 struct Shard {
-  std::shared_ptr<Replica> replica;  // In use while the shard runs.
+  std::shared_ptr<Replica> replica;  ///< In use while the shard runs.
   std::unique_ptr<ShardRun> run;
-  std::vector<std::array<std::int64_t, kPolarities>> groups;
+  std::uint64_t claimant = 0;        ///< Key of its request's Claimant.
+  std::vector<std::int64_t> groups;  ///< [rows * terms] which rows each fits together with.
 };
+
+/// By row: false if a value of it is no number. CPUs find out where they use the row.
+std::vector<bool> finite_rows(const at::Tensor& answer) {
+  std::vector<bool> finite(static_cast<std::size_t>(answer.size(0)), true);
+  if (answer.is_cpu()) return finite;
+  const at::Tensor flags = at::isfinite(answer).flatten(1).all(1).to(at::kCPU);
+  for (std::size_t i = 0; i < finite.size(); ++i) {
+    finite[i] = flags[static_cast<std::int64_t>(i)].item<bool>();
+  }
+  return finite;
+}
 
 }  // namespace
 
@@ -83,17 +67,28 @@ struct Engine::State {
   State(ModelStore& models_in, EngineOptions options_in)
       : models(models_in), options(std::move(options_in)) {}
 
+  const Clock::time_point began = Clock::now();
+
   ModelStore& models;
   EngineOptions options;
-  std::vector<Shard> shards;                            // Oldest first.
-  std::vector<EngineReport> refused;                    // Of shards that could not start.
-  std::vector<ShardJob> waiting;                        // For their models to be loaded.
-  std::map<std::string, std::int64_t> groups;           // Rows of equal fit() -> a number.
-  std::map<const Replica*, std::int64_t> memory_limit;  // Rows that fit, learned from failures.
+  std::vector<Shard> shards;  ///< Oldest first.
+  std::map<std::uint64_t, Claimant> claimants;
+  std::map<RequestId, std::uint64_t> claimant_of;
+  std::uint64_t last_claimant = 0;
+  std::vector<EngineReport> ready;  ///< Made outside a pass.
+  std::vector<ShardJob> postponed;  ///< Their models are to be loaded first.
+  std::vector<std::string> groups;  ///< Rows of equal fit() -> the index of it.
+  RowMemory memory;
+  RowStacker stacker;
 
   void start(ShardJob job);
+  std::uint64_t enter(const Request& body, const RequestId& request);
+  void remove_finished();
+  std::int64_t group_of(std::string fit);
+  void number_rows(Shard& shard);
   std::vector<PassRow> choose();
   void evaluate(const std::vector<PassRow>& pass, std::vector<EngineReport>& out);
+  Result<at::Tensor> forward(const std::vector<PassRow>& pass, PassDone& done);
   void sleep_like_sim(Clock::time_point start, std::size_t rows) const;
 };
 
@@ -101,7 +96,7 @@ void Engine::State::start(ShardJob job) {
   const ShardJob kept{job.shard, job.request, {}, job.samples, {}, {}, {}};
   Result<std::shared_ptr<Replica>> replica = models.acquire(job.body.model);
   if (!replica.ok() && replica.error().code == Code::kOverloaded && !shards.empty()) {
-    waiting.push_back(std::move(job));  // For models in use to make room.
+    postponed.push_back(std::move(job));  // Until models in use make room.
     return;
   }
   Result<std::unique_ptr<ShardRun>> run =
@@ -110,45 +105,121 @@ void Engine::State::start(ShardJob job) {
                         return ShardRun::start(std::move(job), **replica, models.device());
                       });
   if (!run.ok()) {
-    refused.emplace_back(failed_rows(kept, 0, std::ssize(kept.samples), run.error()));
+    ready.emplace_back(failed_rows(kept, 0, std::ssize(kept.samples), run.error()));
     return;
   }
-  if (shards.empty()) groups.clear();
-  Shard shard{std::move(replica).value(), std::move(run).value(), {}};
-  for (std::int64_t row = 0; row < shard.run->rows(); ++row) {
-    auto& row_groups = shard.groups.emplace_back();
-    for (const Polarity polarity : {Polarity::kPositive, Polarity::kNegative}) {
-      if (!shard.run->waits(row, polarity)) continue;
-      const auto next = static_cast<std::int64_t>(groups.size());
-      row_groups[static_cast<std::size_t>(polarity)] =
-          groups.emplace(shard.run->fit(row, polarity), next).first->second;
+  Shard shard{std::move(replica).value(), std::move(run).value(), 0, {}};
+  number_rows(shard);
+  shard.claimant = enter(shard.run->job().body, shard.run->job().request);
+  shard.run->take_finished(ready);  // What needed no pass.
+  shards.push_back(std::move(shard));
+  remove_finished();
+}
+
+/// Counts a shard of a request. A request that is new has been served as much as the least served one,
+/// so that it neither waits for them nor makes them wait.
+std::uint64_t Engine::State::enter(const Request& body, const RequestId& request) {
+  const auto known = claimant_of.find(request);
+  if (known != claimant_of.end()) {
+    ++claimants.at(known->second).shards;
+    return known->second;
+  }
+  Claimant claimant;
+  claimant.shards = 1;
+  claimant.claim.priority = body.priority;
+  if (body.deadline_seconds > 0) {
+    claimant.claim.deadline = seconds_since(began) + body.deadline_seconds;
+  }
+  if (!claimants.empty()) {
+    claimant.claim.served =
+        std::min_element(claimants.begin(), claimants.end(), [](const auto& a, const auto& b) {
+          return a.second.claim.served < b.second.claim.served;
+        })->second.claim.served;
+  }
+  claimant_of[request] = ++last_claimant;
+  claimants[last_claimant] = claimant;
+  return last_claimant;
+}
+
+void Engine::State::remove_finished() {
+  for (const Shard& shard : shards) {
+    if (!shard.run->finished() || --claimants.at(shard.claimant).shards > 0) continue;
+    claimants.erase(shard.claimant);
+    claimant_of.erase(shard.run->job().request);
+  }
+  std::erase_if(shards, [](const Shard& shard) { return shard.run->finished(); });
+  if (!shards.empty()) return;
+  groups.clear();
+  stacker.clear();
+}
+
+std::int64_t Engine::State::group_of(std::string fit) {
+  const auto found = std::find(groups.begin(), groups.end(), fit);
+  if (found != groups.end()) return found - groups.begin();
+  groups.push_back(std::move(fit));
+  return std::ssize(groups) - 1;
+}
+
+void Engine::State::number_rows(Shard& shard) {
+  if (groups.size() >= kMaxGroups) {  // Most are of shards that are gone.
+    groups.clear();
+    for (Shard& other : shards) {
+      other.groups.clear();
+      number_rows(other);
     }
   }
-  shards.push_back(std::move(shard));
+  for (std::int64_t row = 0; row < shard.run->rows(); ++row) {
+    for (std::size_t term = 0; term < shard.run->terms(); ++term) {
+      shard.groups.push_back(group_of(shard.run->fit(row, term)));
+    }
+  }
 }
 
 std::vector<PassRow> Engine::State::choose() {
-  std::vector<PassRow> pass;
-  std::optional<RowChoice> choice;
+  std::vector<Claim> claims;
+  std::map<std::uint64_t, std::size_t> place;
+  for (const auto& [key, claimant] : claimants) {
+    place[key] = claims.size();
+    claims.push_back(claimant.claim);
+  }
+  std::vector<DueRow> due;
+  std::vector<PassRow> rows;
   for (const Shard& shard : shards) {
     const Request& body = shard.run->job().body;
+    std::vector<double> work;  // Elements of a row, by term.
+    for (std::size_t term = 0; term < shard.run->terms(); ++term) {
+      work.push_back(static_cast<double>(element_count(shard.run->shape(term)).value_or(1)));
+    }
+    std::size_t next = 0;
     for (std::int64_t row = 0; row < shard.run->rows(); ++row) {
-      for (const Polarity polarity : {Polarity::kPositive, Polarity::kNegative}) {
-        if (!shard.run->waits(row, polarity)) continue;
-        if (!choice) {
-          const auto limit = memory_limit.find(&shard.run->replica());
-          choice.emplace(limit == memory_limit.end() ? options.max_rows
-                                                     : std::min(options.max_rows, limit->second));
-        }
-        WaitingRow waiting;
-        waiting.group =
-            shard.groups[static_cast<std::size_t>(row)][static_cast<std::size_t>(polarity)];
-        waiting.max_rows = body.max_rows.value_or(0);
-        waiting.alone = body.deterministic;
-        if (choice->offer(waiting)) pass.push_back({shard.run.get(), row, polarity});
-        if (choice->full()) return pass;
+      for (std::size_t term = 0; term < shard.run->terms(); ++term, ++next) {
+        if (!shard.run->waits(row, term)) continue;
+        due.push_back({place.at(shard.claimant), shard.groups[next], body.max_rows.value_or(0),
+                       body.deterministic, work[term]});
+        rows.push_back({shard.run.get(), row, term});
       }
     }
+  }
+  RowLimits limits;
+  limits.max_rows = options.max_rows;
+  for (std::size_t group = 0; group < groups.size(); ++group) {
+    if (const std::int64_t known = memory.rows(groups[group]); known > 0) {
+      limits.memory[static_cast<std::int64_t>(group)] = known;
+    }
+  }
+  std::vector<PassRow> pass;
+  std::vector<bool> served(claims.size(), false);
+  std::vector<bool> waiting(claims.size(), false);
+  for (const DueRow& row : due) waiting[row.claim] = true;
+  for (const std::size_t index : choose_rows(claims, due, limits)) {
+    pass.push_back(rows[index]);
+    claims[due[index].claim].served += due[index].work;
+    served[due[index].claim] = true;
+  }
+  for (auto& [key, claimant] : claimants) {
+    const std::size_t k = place.at(key);
+    claimant.claim = claims[k];
+    if (waiting[k]) claimant.claim.skipped = served[k] ? 0 : claimant.claim.skipped + 1;
   }
   return pass;
 }
@@ -161,61 +232,81 @@ void Engine::State::sleep_like_sim(Clock::time_point start, std::size_t rows) co
       start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds)));
 }
 
-void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<EngineReport>& out) {
+Result<at::Tensor> Engine::State::forward(const std::vector<PassRow>& pass, PassDone& done) {
   Replica& replica = pass.front().shard->replica();
   const c10::Device device = torch_device(models.device());
-  const auto count = std::ssize(pass);
+  std::vector<QueryRow> queries;
+  for (const PassRow& row : pass) queries.push_back(row.shard->query(row.row, row.term));
+  if (options.sim && options.sim->memory_rows > 0 && std::ssize(pass) > options.sim->memory_rows) {
+    return overloaded("the simulated device has memory for " +
+                      std::to_string(options.sim->memory_rows) + " rows");
+  }
+  const Clock::time_point before = Clock::now();
+  PA_ASSIGN(const bool switched, replica.loras.put_on(pass.front().shard->job().body.loras));
+  if (switched) done.switch_seconds = seconds_since(before);
+  const Rows rows = stacker.stack(queries, device);
   const Clock::time_point start = Clock::now();
-  double network_seconds = 0;
-  double switch_seconds = 0;
-  const Result<at::Tensor> answer = guarded<at::Tensor>([&]() -> Result<at::Tensor> {
-    PA_ASSIGN(const bool switched, replica.loras.put_on(pass.front().shard->job().body.loras));
-    if (switched) switch_seconds = seconds_since(start);
-    const Rows rows = assemble(pass, device);
-    const Clock::time_point network_start = Clock::now();
-    PA_ASSIGN(at::Tensor result, replica.network->forward(rows));
-    if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
-    network_seconds = seconds_since(network_start);
-    if (result.sizes() != rows.x.sizes() || result.scalar_type() != at::kFloat) {
-      return internal("the network answered with " + to_string(result.sizes().vec()) +
-                      "; expected F32 " + to_string(rows.x.sizes().vec()));
-    }
-    return result.contiguous();
-  });
+  PA_ASSIGN(at::Tensor result, replica.network->forward(rows));
+  if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
+  done.network_seconds = seconds_since(start);
+  if (result.sizes() != rows.x.sizes() || result.scalar_type() != at::kFloat) {
+    return internal("the network answered with " + to_string(result.sizes().vec()) +
+                    "; expected F32 " + to_string(rows.x.sizes().vec()));
+  }
+  return result.contiguous();
+}
+
+void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<EngineReport>& out) {
+  const auto count = std::ssize(pass);
+  const std::string shape = pass.front().shard->fit(pass.front().row, pass.front().term);
+  const Shape row = pass.front().shard->shape(pass.front().term);
+  const Clock::time_point start = Clock::now();
+  PassDone done{pass.front().shard->replica().info.name, count, 0, 0, row, true};
+  const Result<at::Tensor> answer = guarded<at::Tensor>([&] { return forward(pass, done); });
   if (!answer.ok() && answer.error().code == Code::kOverloaded && count > 1) {
-    // The failed pass's tensors are gone by now. Fewer rows may fit.
-    if (!device.is_cpu()) at::accelerator::emptyCache();
-    memory_limit[&replica] = count / 2;
+    // The failed pass's tensors are gone by now. Its rows still wait, and fewer may fit.
+    stacker.clear();
+    if (!torch_device(models.device()).is_cpu()) at::accelerator::emptyCache();
+    memory.failed(shape, count);
+    done.fits = false;
+    out.emplace_back(std::move(done));
     return;
   }
+  if (answer.ok()) memory.fitted(shape, count);
   const Status taken = guarded<void>([&]() -> Status {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const PassRow& row = pass[static_cast<std::size_t>(i)];
+    const std::vector<bool> finite =
+        answer.ok() ? finite_rows(*answer) : std::vector<bool>(pass.size(), true);
+    for (std::size_t i = 0; i < pass.size(); ++i) {
+      const auto& [shard, index, term] = pass[i];
+      if (!shard->waits(index, term)) continue;  // It failed at an answer before this one.
       if (answer.ok()) {
-        row.shard->answer(row.row, row.polarity, {*answer, i});
+        shard->answer(index, term, {*answer, static_cast<std::int64_t>(i)}, finite[i]);
       } else {
-        row.shard->fail(row.row, answer.error());
+        shard->fail(index, answer.error());
       }
     }
     return {};
   });
   if (!taken.ok()) {
-    for (const PassRow& row : pass) row.shard->fail(row.row, taken.error());
+    for (const PassRow& each : pass) each.shard->fail(each.row, taken.error());
   }
   sleep_like_sim(start, pass.size());
 
   const double seconds = seconds_since(start);
-  for (const PassRow& row : pass) row.shard->spend(row.row, seconds / static_cast<double>(count));
-  out.emplace_back(PassDone{replica.info.name, count, seconds, network_seconds, switch_seconds});
+  for (const PassRow& each : pass) {
+    each.shard->spend(each.row, seconds / static_cast<double>(count));
+  }
+  done.seconds = seconds;
+  out.emplace_back(std::move(done));
   std::vector<ShardRun*> touched;
-  for (const PassRow& row : pass) {
-    if (touched.empty() || touched.back() != row.shard) touched.push_back(row.shard);
+  for (const PassRow& each : pass) {
+    if (touched.empty() || touched.back() != each.shard) touched.push_back(each.shard);
   }
   for (ShardRun* const shard : touched) {
     out.emplace_back(shard->take_moved());
     shard->take_finished(out);
   }
-  std::erase_if(shards, [](const Shard& shard) { return shard.run->finished(); });
+  remove_finished();
 }
 
 Engine::Engine(ModelStore& models, EngineOptions options)
@@ -229,25 +320,45 @@ void Engine::add(ShardJob job) {
 
 void Engine::cancel(ShardId shard) {
   const c10::InferenceMode guard;
-  std::erase_if(state_->shards, [&](const Shard& s) { return s.run->job().shard == shard; });
-  std::erase_if(state_->waiting, [&](const ShardJob& job) { return job.shard == shard; });
-  std::erase_if(state_->refused, [&](const EngineReport& report) {
-    const auto* const rows = std::get_if<RowsFinished>(&report);
-    return rows != nullptr && rows->shard == shard;
+  for (Shard& held : state_->shards) {
+    if (held.run->job().shard == shard) held.run->drop();
+  }
+  std::erase_if(state_->postponed, [&](const ShardJob& job) { return job.shard == shard; });
+  state_->remove_finished();
+  std::erase_if(state_->ready, [&](const EngineReport& report) {
+    return std::visit(
+        [&](const auto& specific) {
+          if constexpr (requires { specific.shard; }) {
+            return specific.shard == shard;
+          } else {
+            return false;
+          }
+        },
+        report);
   });
 }
 
+void Engine::leave(ShardId shard, std::int64_t sample) {
+  const c10::InferenceMode guard;
+  for (Shard& held : state_->shards) {
+    if (held.run->job().shard != shard) continue;
+    held.run->leave(sample);
+    held.run->take_finished(state_->ready);
+  }
+  state_->remove_finished();
+}
+
 bool Engine::idle() const {
-  return state_->shards.empty() && state_->refused.empty() && state_->waiting.empty();
+  return state_->shards.empty() && state_->ready.empty() && state_->postponed.empty();
 }
 
 void Engine::pass(std::vector<EngineReport>& out) {
   const c10::InferenceMode guard;
   if (state_->shards.empty()) {
-    for (ShardJob& job : std::exchange(state_->waiting, {})) state_->start(std::move(job));
+    for (ShardJob& job : std::exchange(state_->postponed, {})) state_->start(std::move(job));
   }
-  std::move(state_->refused.begin(), state_->refused.end(), std::back_inserter(out));
-  state_->refused.clear();
+  std::move(state_->ready.begin(), state_->ready.end(), std::back_inserter(out));
+  state_->ready.clear();
   const std::vector<PassRow> rows = state_->choose();
   if (!rows.empty()) state_->evaluate(rows, out);
 }

@@ -16,6 +16,7 @@ class ModelStore;
 struct SimDevice {
   double fixed_seconds = 0;
   double per_row_seconds = 0;
+  std::int64_t memory_rows = 0;  ///< A pass of more rows finds no memory; 0: any number fits.
 };
 
 struct EngineOptions {
@@ -23,8 +24,11 @@ struct EngineOptions {
   std::optional<SimDevice> sim;
 };
 
-/// Runs shards on the models of one device: keeps their samples as trajectories and takes rows that fit together,
-/// across shards, samplers and steps, through one network pass at a time.
+/// Runs shards on the models of one device: keeps their samples as trajectories and takes rows that fit
+/// together, across shards, samplers and steps, through one network pass at a time (choose_rows()).
+///
+/// A pass that finds no memory is run again with half its rows, which is remembered for its shape;
+/// nothing is lost.
 ///
 /// Thread: the compute thread only, construction and destruction included.
 class Engine {
@@ -39,6 +43,10 @@ class Engine {
 
   /// Drops what remains of a shard; nothing more is reported of it. Unknown ids are ignored.
   void cancel(ShardId shard);
+
+  /// Lets a sample leave its shard at its next step: SampleLeft with a checkpoint comes from a pass();
+  /// unless it ends before, and is reported as ever. Unknown ones are ignored.
+  void leave(ShardId shard, std::int64_t sample);
 
   /// Nothing to do until the next add().
   [[nodiscard]] bool idle() const;

@@ -15,16 +15,22 @@ namespace {
 
 using Block = std::array<float, kCombineBlock>;
 
+bool finite_block(const float* values, std::size_t count) {
+  int bad = 0;
+  for (std::size_t k = 0; k < count; ++k) bad |= std::fabs(values[k]) <= FLT_MAX ? 0 : 1;
+  return bad == 0;
+}
+
 std::size_t elements(const at::Tensor& tensor) { return static_cast<std::size_t>(tensor.numel()); }
 
 }  // namespace
 
-void combine(const at::Tensor& out, std::span<const WeightedRow> terms) {
+bool combine(const at::Tensor& out, std::span<const WeightedRow> terms) {
   if (!out.is_cpu()) {
     at::Tensor sum = at::zeros_like(out);
     for (const WeightedRow& term : terms) sum.add_(term.row, term.weight);
     out.copy_(sum);
-    return;
+    return true;
   }
   std::vector<RowTerm> rows;
   for (const WeightedRow& term : terms) {
@@ -32,11 +38,14 @@ void combine(const at::Tensor& out, std::span<const WeightedRow> terms) {
   }
   float* const data = out.mutable_data_ptr<float>();
   Block block;
+  bool finite = true;
   for (std::size_t begin = 0; begin < elements(out); begin += kCombineBlock) {
     const std::size_t count = std::min(kCombineBlock, elements(out) - begin);
     combine_block(block.data(), rows.data(), rows.size(), begin, count);
+    finite = finite && finite_block(block.data(), count);
     std::memcpy(data + begin, block.data(), count * sizeof(float));
   }
+  return finite;
 }
 
 void update_slots(const at::Tensor& slots, std::span<const Update> updates) {
@@ -87,20 +96,7 @@ void guide(const at::Tensor& positive, const at::Tensor& negative, float cfg) {
 }
 
 bool all_finite(const at::Tensor& row) {
-  const float* const values = row.const_data_ptr<float>();
-  int bad = 0;
-  for (std::size_t k = 0; k < elements(row); ++k) bad |= std::fabs(values[k]) <= FLT_MAX ? 0 : 1;
-  return bad == 0;
-}
-
-NetworkScales network_scales(const std::string& prediction, float sigma) {
-  if (prediction == "flow") return {1.0F, 1.0F, -sigma};
-  const float data = prediction == "edm" ? 0.5F : 1.0F;
-  const float total = sigma * sigma + data * data;
-  const float input = 1.0F / std::sqrt(total);
-  if (prediction == "eps") return {input, 1.0F, -sigma};
-  const float answer = sigma * data / std::sqrt(total);
-  return {input, data * data / total, prediction == "edm" ? answer : -answer};
+  return finite_block(row.const_data_ptr<float>(), elements(row));
 }
 
 }  // namespace pa

@@ -19,7 +19,9 @@ struct WeightedRow {
 };
 
 /// out = the sum of the terms, in their order. `out` may be one of them.
-void combine(const at::Tensor& out, std::span<const WeightedRow> terms);
+///
+/// Returns false if a value of it is no number; true without looking on devices other than a CPU.
+bool combine(const at::Tensor& out, std::span<const WeightedRow> terms);
 
 /// Performs all updates of a stage at once. slots [slots, ...].
 void update_slots(const at::Tensor& slots, std::span<const Update> updates);
@@ -29,17 +31,5 @@ void guide(const at::Tensor& positive, const at::Tensor& negative, float cfg);
 
 /// Whether every value is a number. CPU tensors, contiguous.
 [[nodiscard]] bool all_finite(const at::Tensor& row);
-
-/// How a network is used for a prediction type at one noise level: it is given input * x, and its
-/// answer means that the denoised row is x_weight * x + answer_weight * answer.
-struct NetworkScales {
-  float input = 1;
-  float x_weight = 1;
-  float answer_weight = 0;
-};
-
-/// prediction: "flow" (CONST), "eps", "v" or "edm". Formulas of ComfyUI's model_sampling.py, where
-/// the deviation of the data is 1, and 0.5 for "edm".
-[[nodiscard]] NetworkScales network_scales(const std::string& prediction, float sigma);
 
 }  // namespace pa

@@ -3,57 +3,15 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
-#include "shared/sampling/request_sampling.h"
-#include "worker/engine/noise.h"
+#include "shared/sampling/network_scales.h"
+#include "worker/engine/checkpoint.h"
+#include "worker/engine/preview.h"
 #include "worker/engine/row_math.h"
 #include "worker/models/tensors.h"
 
 namespace pa {
-namespace {
-
-std::size_t index(Polarity polarity) { return static_cast<std::size_t>(polarity); }
-
-/// The label that stands for "no condition" in a folder whose conditions are labels.
-constexpr const char* kNoneLabel = "none";
-
-Status refuse_in(const std::vector<Condition>& conditions, const std::string& field) {
-  if (conditions.size() > 1) {
-    return invalid("this version supports one condition a polarity", field + "/1");
-  }
-  for (const Condition& condition : conditions) {
-    const auto refuse = [&](const char* what, const char* name) {
-      return invalid(std::string("this version does not support ") + what, field + "/0/" + name);
-    };
-    if (!condition.mask.empty()) return refuse("condition masks", "mask");
-    if (!condition.area.empty()) return refuse("condition areas", "area");
-    if (condition.strength != 1.0) return refuse("a condition strength but 1", "strength");
-    if (condition.start != 0.0) return refuse("a condition start but 0", "start");
-    if (condition.end != 1.0) return refuse("a condition end but 1", "end");
-  }
-  return {};
-}
-
-/// Noise and latent mixed at the first sigma (ComfyUI's noise_scaling), into `noise`. `latent` may be
-/// undefined, for zeros.
-void mix_start(const at::Tensor& noise, const at::Tensor& latent, float sigma, bool flow,
-               float sigma_max) {
-  const bool full = sigma > sigma_max ||
-                    std::fabs(sigma - sigma_max) <= 1e-5F * std::max(std::fabs(sigma), sigma_max);
-  const float weight = flow || !full ? sigma : std::sqrt(1.0F + sigma * sigma);
-  for (std::int64_t i = 0; i < noise.size(0); ++i) {
-    const at::Tensor row = noise.select(0, i);
-    std::array<WeightedRow, 2> terms{{{weight, row}, {0.0F, row}}};
-    if (latent.defined()) {
-      terms[1] = {flow ? 1.0F - sigma : 1.0F, latent.select(0, latent.size(0) == 1 ? 0 : i)};
-    }
-    combine(row, std::span(terms).first(latent.defined() ? 2 : 1));
-  }
-}
-
-}  // namespace
 
 RowsFinished failed_rows(const ShardJob& job, std::int64_t first, std::int64_t count,
                          const Error& error) {
@@ -69,255 +27,228 @@ RowsFinished failed_rows(const ShardJob& job, std::int64_t first, std::int64_t c
   return report;
 }
 
-Result<std::unique_ptr<ShardRun>> ShardRun::start(ShardJob job, Replica& replica,
-                                                  const Device& device) {
-  std::unique_ptr<ShardRun> run(new ShardRun(std::move(job), replica, device));
-  const Shape& shape = run->job_.result.shape;
-  if (run->job_.samples.empty() || shape.empty() || shape[0] != run->rows() ||
-      run->job_.result.dtype != DType::kF32) {
-    return invalid("expected a result of F32 with one row a sample");
-  }
-  PA_TRY(run->refuse_what_is_not_built());
-  PA_TRY(replica.loras.check(run->job_.body.loras));
-  PA_ASSIGN(const ShardTensors tensors, ShardTensors::of(run->job_));
-  run->trajectories_.resize(run->job_.samples.size());
-  run->forward_ = run->job_.body.op == Operation::kForward;
-  PA_TRY(run->forward_ ? run->prepare_forward(tensors) : run->prepare_sample(tensors));
-  PA_TRY(run->prepare_conditions(tensors));
-  for (Trajectory& trajectory : run->trajectories_) run->begin_stage(trajectory);
-  return run;
+bool ShardRun::waits(std::int64_t row, std::size_t term) const {
+  const Trajectory& trajectory = at(row);
+  return !trajectory.waiting.empty() && trajectory.waiting[term];
 }
 
-Status ShardRun::refuse_what_is_not_built() const {
-  const Request& body = job_.body;
-  PA_TRY(refuse_in(body.positive, "/positive"));
-  PA_TRY(refuse_in(body.negative, "/negative"));
-  const auto refuse = [](const char* what, const char* field) {
-    return invalid(std::string("this version does not support ") + what, field);
-  };
-  if (body.inpaint) return refuse("inpainting", "/inpaint");
-  if (body.guidance.rescale != 0.0) return refuse("guidance rescale", "/guidance/rescale");
-  return {};
+Shape ShardRun::shape(std::size_t term) const {
+  Shape shape = x_.sizes().slice(1).vec();
+  if (const std::optional<Area>& area = terms_[term].area) {
+    shape[1] = area->height;
+    shape[2] = area->width;
+  }
+  return shape;
 }
 
-Status ShardRun::prepare_forward(const ShardTensors& tensors) {
-  const at::Tensor x = tensors.find("x");
-  if (!x.defined() || x.scalar_type() != at::kFloat || x.sizes() != job_.result.shape) {
-    return invalid("expected a tensor 'x' of F32 " + to_string(job_.result.shape), "/tensors/x");
-  }
-  x_ = x.to(torch_device(device_));
-  time_ = tensors.find("timestep");
-  const bool given = time_.defined();
-  if (!given && replica_->info.family == "noop") time_ = at::zeros({1}, at::kFloat);
-  if (!time_.defined() || time_.scalar_type() != at::kFloat || time_.dim() != 1 ||
-      (time_.size(0) != 1 && time_.size(0) != rows())) {
-    return invalid("expected a tensor 'timestep' of F32 [1] or [" + std::to_string(rows()) + "]",
-                   "/tensors/timestep");
-  }
-  Stage evaluation;
-  evaluation.step = 0;
-  evaluation.input = 0;
-  program_.stages.push_back(std::move(evaluation));
-  return {};
-}
-
-Status ShardRun::prepare_sample(const ShardTensors& tensors) {
-  const Request& body = job_.body;
-  PA_ASSIGN(sampling_, sampling_of(body, replica_->info.sampling));
-  PA_ASSIGN(table_, SigmaTable::make(sampling_));
-  PA_ASSIGN(const std::vector<float> sigmas, sigmas_of(body, replica_->info.sampling));
-  PA_ASSIGN(program_, program_of(body, replica_->info.sampling));
-
-  const Shape row(job_.result.shape.begin() + 1, job_.result.shape.end());
-  Shape one{1};
-  one.insert(one.end(), row.begin(), row.end());
-  const at::Tensor latent = tensors.find("latent");
-  if (latent.defined() && (latent.scalar_type() != at::kFloat ||
-                           (latent.sizes() != job_.result.shape && latent.sizes() != one))) {
-    return invalid("expected a tensor 'latent' of F32 " + to_string(job_.result.shape),
-                   "/tensors/latent");
-  }
-  PA_ASSIGN(const at::Tensor noise, start_noise(tensors, row));
-  mix_start(noise, latent, sigmas.front(), sampling_.prediction == "flow", table_->sigma_max());
-  x_ = noise.to(torch_device(device_));
-  return {};
-}
-
-Result<at::Tensor> ShardRun::start_noise(const ShardTensors& tensors, const Shape& row) const {
-  const Request& body = job_.body;
-  if (!body.add_noise) return at::zeros(job_.result.shape, at::kFloat);
-  if (body.noise == NoiseKind::kKeyed) return keyed_noise(body.seed, row, job_.samples, 0);
-  if (body.noise == NoiseKind::kComfy) {
-    if (!body.batch_index.empty() && std::ssize(body.batch_index) != body.samples) {
-      return invalid("expected one index a sample", "/batch_index");
-    }
-    if (job_.samples.front() < 0 || job_.samples.back() >= body.samples) {
-      return invalid("expected samples of the batch", "/samples");
-    }
-    return comfy_noise(body.seed, row, body.samples, job_.samples, body.batch_index);
-  }
-  const at::Tensor given = tensors.find("noise");
-  if (!given.defined() || given.scalar_type() != at::kFloat || given.sizes() != job_.result.shape) {
-    return invalid("expected a tensor 'noise' of F32 " + to_string(job_.result.shape),
-                   "/tensors/noise");
-  }
-  return given.clone();
-}
-
-Status ShardRun::prepare_conditions(const ShardTensors& tensors) {
-  const Request& body = job_.body;
-  const c10::Device device = torch_device(device_);
-  const auto labels_of_shard = [&]() -> Result<std::vector<std::string>> {
-    std::vector<std::string> labels;
-    for (const std::int64_t sample : job_.samples) {
-      if (sample < 0 || sample >= std::ssize(body.labels)) {
-        return invalid("expected one label a sample", "/labels");
-      }
-      labels.push_back(body.labels[static_cast<std::size_t>(sample)]);
-    }
-    return labels;
-  };
-  if (!body.labels.empty()) {
-    PA_ASSIGN(const std::vector<std::string> labels, labels_of_shard());
-    PA_ASSIGN(conditions_[0], Conditioning::of_labels(*replica_, labels));
-  } else {
-    const bool given = !body.positive.empty();
-    PA_ASSIGN(conditions_[0],
-              Conditioning::of_tensors(*replica_, job_, tensors,
-                                       given ? body.positive.front().tensors : "cond.0",
-                                       given ? "/positive/0/tensors" : "/positive", device));
-  }
-  if (forward_) return {};
-
-  const bool wants_uncond = std::any_of(program_.stages.begin(), program_.stages.end(),
-                                        [](const Stage& stage) { return stage.uncond >= 0; });
-  const bool at_one = std::fabs(body.guidance.cfg - 1.0) < 1e-9;
-  const bool has_negative = !body.negative.empty();
-  guided_ = !at_one || wants_uncond || (!body.guidance.skip_at_one && has_negative);
-  if (!guided_) return {};
-  if (!has_negative && replica_->labels.contains(kNoneLabel)) {
-    PA_ASSIGN(conditions_[1],
-              Conditioning::of_labels(*replica_,
-                                      std::vector<std::string>(job_.samples.size(), kNoneLabel)));
-    return {};
-  }
-  const bool needs_some = !replica_->network->input_contract().empty();
-  if (!has_negative && needs_some) {
-    return invalid("guidance needs a negative condition", "/negative");
-  }
-  PA_ASSIGN(conditions_[1],
-            Conditioning::of_tensors(*replica_, job_, tensors,
-                                     has_negative ? body.negative.front().tensors : "cond.1",
-                                     "/negative/0/tensors", device));
-  return {};
-}
-
-bool ShardRun::waits(std::int64_t row, Polarity polarity) const {
-  return at(row).waiting[index(polarity)];
-}
-
-std::string ShardRun::fit(std::int64_t row, Polarity polarity) const {
-  std::string text = replica_->info.name + to_string(x_.sizes().slice(1).vec());
+std::string ShardRun::fit(std::int64_t row, std::size_t term) const {
+  std::string text = replica_->info.name + to_string(shape(term));
   text += Loras::text_of(job_.body.loras);
-  for (const auto& [name, ref] : conditions_[index(polarity)].row(row)) {
+  for (const auto& [name, ref] : terms_[term].inputs.row(row)) {
     text += name + to_string(ref.base.sizes().slice(1).vec());
   }
   return text;
 }
 
-QueryRow ShardRun::query(std::int64_t row, Polarity polarity) {
+/// What the network sees of a row's x for this term, without its input scale: [...], contiguous.
+at::Tensor ShardRun::seen(std::int64_t row, std::size_t term) {
+  const at::Tensor& x = at(row).x;
+  const std::optional<Area>& area = terms_[term].area;
+  if (!area) return x;
+  return x.narrow(-2, area->y, area->height).narrow(-1, area->x, area->width).contiguous();
+}
+
+void ShardRun::fill_slots(std::int64_t row) {
   Trajectory& trajectory = at(row);
-  PA_CHECK(trajectory.waiting[index(polarity)]);
+  if (trajectory.slots.defined()) return;
+  Shape shape = x_.sizes().vec();
+  shape[0] = program_.slots;
+  trajectory.slots = at::empty(shape, x_.options());
+  slot(trajectory, 0).copy_(x_.select(0, row));
+}
+
+QueryRow ShardRun::query(std::int64_t row, std::size_t term) {
+  Trajectory& trajectory = at(row);
+  PA_CHECK(waits(row, term));
   QueryRow query;
-  query.inputs = &conditions_[index(polarity)].row(row);
+  query.inputs = &terms_[term].inputs.row(row);
   if (forward_) {
     query.x = {x_, row};
     query.time = time_[time_.size(0) == 1 ? 0 : row].item<float>();
+    query.level = sampling_.type == "discrete"
+                      ? table_->sigma_of(query.time)
+                      : query.time / static_cast<float>(sampling_.multiplier);
     return query;
   }
   const Stage& now = stage(trajectory);
-  if (!trajectory.slots.defined()) {
-    Shape shape = x_.sizes().vec();
-    shape[0] = program_.slots;
-    trajectory.slots = at::empty(shape, x_.options());
-    trajectory.slots.select(0, 0).copy_(x_.select(0, row));
-  }
   const auto sigma = static_cast<float>(now.sigma);
-  query.x = {trajectory.slots, now.input};
+  fill_slots(row);
+  if (!trajectory.x.defined()) {
+    trajectory.x = slot(trajectory, now.input);
+    if (inpaint_) trajectory.x = inpaint_.blend(row, trajectory.x, sigma);
+  }
+  query.x = {seen(row, term).unsqueeze(0), 0};
   query.input_scale = network_scales(sampling_.prediction, sigma).input;
   query.time = table_->timestep_of(sigma);
+  query.level = sigma;
   return query;
 }
 
-void ShardRun::answer(std::int64_t row, Polarity polarity, const RowRef& answer) {
+void ShardRun::answer(std::int64_t row, std::size_t term, const RowRef& answer, bool finite) {
   Trajectory& trajectory = at(row);
-  PA_CHECK(trajectory.waiting[index(polarity)]);
-  trajectory.waiting[index(polarity)] = false;
-  if (forward_) {
-    end(trajectory, answer);
-    fresh_.push_back(row);
-    return;
-  }
-  const Stage& now = stage(trajectory);
-  const NetworkScales scales = network_scales(sampling_.prediction, static_cast<float>(now.sigma));
-  const std::vector<WeightedRow> terms{{scales.x_weight, trajectory.slots.select(0, now.input)},
-                                       {scales.answer_weight, answer.base.select(0, answer.first)}};
-  if (polarity == Polarity::kPositive) {
-    combine(trajectory.slots.select(0, now.denoised), terms);
-  } else {
-    trajectory.negative = at::empty_like(trajectory.slots.select(0, 0));
-    combine(trajectory.negative, terms);
-  }
-  if (trajectory.waiting[0] || trajectory.waiting[1]) return;
+  PA_CHECK(waits(row, term));
+  trajectory.waiting[term] = false;
+  --trajectory.answers_due;
+  if (forward_) return end(row, answer);
 
-  if (guided_) {
-    guide(trajectory.slots.select(0, now.denoised), trajectory.negative,
-          static_cast<float>(job_.body.guidance.cfg));
-    if (now.uncond >= 0) trajectory.slots.select(0, now.uncond).copy_(trajectory.negative);
-    trajectory.negative.reset();
-  }
-  end_stage(trajectory);
-  if (trajectory.ended) fresh_.push_back(row);
+  const Stage& now = stage(trajectory);
+  const auto sigma = static_cast<float>(now.sigma);
+  const NetworkScales scales = network_scales(sampling_.prediction, sigma);
+  const Polarity polarity = terms_[term].polarity;
+  const at::Tensor x = seen(row, term);
+  const bool last_word = polarity == Polarity::kPositive && is_plain(terms_, polarity, sigma);
+  const at::Tensor denoised = last_word ? slot(trajectory, now.denoised) : at::empty_like(x);
+  const std::vector<WeightedRow> sum{{scales.x_weight, x},
+                                     {scales.answer_weight, answer.base.select(0, answer.first)}};
+  if (!combine(denoised, sum) || !finite) return fail(row, not_finite(trajectory));
+  trajectory.answers[term] = denoised;
+  if (trajectory.answers_due > 0) return;
+  take_answers(row);
+  end_stage(row);
+  settle(row);
 }
 
-void ShardRun::begin_stage(Trajectory& trajectory) { trajectory.waiting = {true, guided_}; }
+/// Guidance and masks: from the answers of all terms to the slots that the program wants them in.
+void ShardRun::take_answers(std::int64_t row) {
+  Trajectory& trajectory = at(row);
+  const Stage& now = stage(trajectory);
+  const auto sigma = static_cast<float>(now.sigma);
+  const auto said = [&](Polarity polarity) {
+    if (!is_plain(terms_, polarity, sigma)) {
+      return weigh(terms_, trajectory.answers, polarity, row, slot(trajectory, now.denoised));
+    }
+    std::size_t k = 0;
+    while (terms_[k].polarity != polarity || !trajectory.answers[k].defined()) ++k;
+    return trajectory.answers[k];
+  };
+  const at::Tensor denoised = slot(trajectory, now.denoised);
+  const at::Tensor positive = said(Polarity::kPositive);
+  if (!positive.is_alias_of(denoised)) denoised.copy_(positive);
+  if (guided_) {
+    const Guidance& guidance = job_.body.guidance;
+    const at::Tensor negative = said(Polarity::kNegative);
+    const at::Tensor kept = guidance.rescale > 0.0 ? denoised.clone() : at::Tensor();
+    guide(denoised, negative, static_cast<float>(guidance.cfg));
+    if (kept.defined()) {
+      rescale(denoised, kept, trajectory.x, sigma, sampling_.prediction == "flow",
+              guidance.rescale);
+    }
+    if (now.uncond >= 0) slot(trajectory, now.uncond).copy_(negative);
+  }
+  if (inpaint_) inpaint_.keep(row, denoised);
+}
 
-void ShardRun::end_stage(Trajectory& trajectory) {
-  update_slots(trajectory.slots, stage(trajectory).updates);
-  ++trajectory.stage;
-  const bool last = trajectory.stage == program_.stages.size();
-  if (last || stage(trajectory).step >= 0) {
+void ShardRun::begin_stage(std::int64_t row) {
+  Trajectory& trajectory = at(row);
+  const Stage& now = stage(trajectory);
+  trajectory.x.reset();
+  trajectory.waiting.assign(terms_.size(), false);
+  trajectory.answers.assign(terms_.size(), at::Tensor());
+  trajectory.answers_due = 0;
+  if (now.input < 0) return;
+  const auto sigma = static_cast<float>(now.sigma);
+  for (std::size_t k = 0; k < terms_.size(); ++k) {
+    if (terms_[k].polarity == Polarity::kNegative && !guided_) continue;
+    if (!forward_ && !terms_[k].holds(sigma)) continue;
+    trajectory.waiting[k] = true;
+    ++trajectory.answers_due;
+  }
+}
+
+/// Goes on until the row waits for the network, has ended or left: stages may need no evaluation, and
+/// at some sigmas no condition may hold.
+void ShardRun::settle(std::int64_t row) {
+  Trajectory& trajectory = at(row);
+  while (!trajectory.ended && trajectory.answers_due == 0) {
+    fill_slots(row);
+    if (stage(trajectory).input >= 0) take_answers(row);
+    end_stage(row);
+  }
+}
+
+bool ShardRun::at_boundary(const Trajectory& trajectory) const {
+  if (!trajectory.slots.defined()) return true;
+  if (stage(trajectory).step < 0) return false;
+  return std::none_of(trajectory.answers.begin(), trajectory.answers.end(),
+                      [](const at::Tensor& answer) { return answer.defined(); });
+}
+
+void ShardRun::end_stage(std::int64_t row) {
+  Trajectory& trajectory = at(row);
+  const bool last = trajectory.stage + 1 == program_.stages.size();
+  if (last || program_.stages[trajectory.stage + 1].step >= 0) {
     ++trajectory.steps;
     ++steps_;
+    const int every = job_.body.preview.every;
+    if (every > 0 && !last && trajectory.steps % every == 0) make_preview(row);
   }
-  if (!last) {
-    begin_stage(trajectory);
-    return;
-  }
+  update_slots(trajectory.slots, stage(trajectory).updates);
+  ++trajectory.stage;
+  if (last) return make_result(row);
+  begin_stage(row);
+  if (trajectory.leaving && at_boundary(trajectory)) depart(row);
+}
+
+void ShardRun::make_preview(std::int64_t row) {
+  const Trajectory& trajectory = at(row);
+  const int denoised = stage(trajectory).denoised;
+  if (denoised < 0) return;
+  PreviewPicture picture =
+      preview_of(slot(trajectory, denoised), replica_->colours, job_.body.preview.size);
+  if (picture.rgb.empty()) return;
+  departed_.emplace_back(PreviewMade{job_.shard, job_.samples[static_cast<std::size_t>(row)],
+                                     trajectory.steps, picture.width, picture.height,
+                                     std::move(picture.rgb)});
+}
+
+void ShardRun::make_result(std::int64_t row) {
+  const Trajectory& trajectory = at(row);
   // A flow that ends at noise level sigma is 1 - sigma times the data (ComfyUI's
   // inverse_noise_scaling).
   const bool flow = sampling_.prediction == "flow";
   const float scale = flow ? 1.0F - static_cast<float>(program_.end_sigma) : 1.0F;
   at::Tensor result = trajectory.slots.narrow(0, program_.result, 1).to(at::kCPU, at::kFloat);
   if (scale != 1.0F) result = result / scale;
-  if (all_finite(result)) {
-    end(trajectory, {result, 0});
-    return;
-  }
-  trajectory.error =
-      Error{Code::kInternal, "the sample is not finite: the network or the sampler diverged", {}};
-  end(trajectory, {});
+  if (all_finite(result)) return end(row, {result, 0});
+  fail(row, {Code::kInternal,
+             "the sample is not finite: the sampler diverged in its last step, " +
+                 std::to_string(trajectory.steps),
+             {}});
 }
 
-void ShardRun::end(Trajectory& trajectory, RowRef result) {
+Error ShardRun::not_finite(const Trajectory& trajectory) const {
+  return {Code::kInternal,
+          "the sample is not finite: at step " + std::to_string(trajectory.steps + 1) + " of " +
+              std::to_string(steps_of(program_)) + " (sigma " +
+              std::to_string(stage(trajectory).sigma) +
+              ") the network answered with a value that is no number, or the sampler diverged",
+          {}};
+}
+
+void ShardRun::end(std::int64_t row, RowRef result) {
+  Trajectory& trajectory = at(row);
   if (forward_) {
     ++trajectory.steps;
     ++steps_;
   }
   trajectory.result = std::move(result);
+  trajectory.waiting.clear();
+  trajectory.answers.clear();
+  trajectory.x.reset();
   trajectory.slots.reset();
   trajectory.ended = true;
   ++ended_;
+  fresh_.push_back(row);
 }
 
 void ShardRun::spend(std::int64_t row, double seconds) {
@@ -328,16 +259,63 @@ void ShardRun::spend(std::int64_t row, double seconds) {
 void ShardRun::fail(std::int64_t row, const Error& error) {
   Trajectory& trajectory = at(row);
   if (trajectory.ended) return;
-  trajectory.waiting = {};
-  trajectory.slots.reset();
-  trajectory.negative.reset();
   trajectory.error = error;
+  trajectory.waiting.clear();
+  trajectory.answers.clear();
+  trajectory.x.reset();
+  trajectory.slots.reset();
   trajectory.ended = true;
   ++ended_;
   fresh_.push_back(row);
 }
 
+void ShardRun::leave(std::int64_t sample) {
+  const auto found = std::find(job_.samples.begin(), job_.samples.end(), sample);
+  if (found == job_.samples.end()) return;
+  const std::int64_t row = found - job_.samples.begin();
+  if (at(row).ended) return;
+  at(row).leaving = true;
+  if (at_boundary(at(row))) depart(row);
+}
+
+/// Ends a row between two steps, and says how to go on.
+void ShardRun::depart(std::int64_t row) {
+  Trajectory& trajectory = at(row);
+  SampleLeft left{job_.shard, job_.samples[static_cast<std::size_t>(row)], {}};
+  if (trajectory.slots.defined()) {
+    Checkpoint checkpoint;
+    checkpoint.request = job_.request;
+    checkpoint.sample = left.sample;
+    checkpoint.program = fingerprint(program_);
+    checkpoint.stage = trajectory.stage;
+    checkpoint.steps = trajectory.steps;
+    checkpoint.seconds = trajectory.seconds;
+    checkpoint.row = x_.sizes().slice(1).vec();
+    checkpoint.slots = live_slots(program_, trajectory.stage);
+    std::vector<at::Tensor> values;
+    for (const int index : checkpoint.slots) values.push_back(slot(trajectory, index));
+    checkpoint.values = at::stack(values).to(at::kCPU);
+    left.checkpoint = encode(checkpoint);
+  }
+  departed_.emplace_back(std::move(left));
+  trajectory.waiting.clear();
+  trajectory.answers.clear();
+  trajectory.answers_due = 0;
+  trajectory.x.reset();
+  trajectory.slots.reset();
+  trajectory.ended = true;
+  ++ended_;
+}
+
+void ShardRun::drop() {
+  for (std::int64_t row = 0; row < rows(); ++row) fail(row, {});
+  fresh_.clear();
+  departed_.clear();
+}
+
 void ShardRun::take_finished(std::vector<EngineReport>& out) {
+  std::move(departed_.begin(), departed_.end(), std::back_inserter(out));
+  departed_.clear();
   std::sort(fresh_.begin(), fresh_.end());
   for (std::size_t begin = 0; begin < fresh_.size();) {
     const std::int64_t first = fresh_[begin];
@@ -372,7 +350,9 @@ void ShardRun::take_finished(std::vector<EngineReport>& out) {
 
 ShardMoved ShardRun::take_moved() {
   const std::int64_t fresh = steps_ - std::exchange(reported_steps_, steps_);
-  return {job_.shard, steps_, fresh, seconds_};
+  ShardMoved moved{job_.shard, steps_, fresh, seconds_, {}};
+  for (const Trajectory& trajectory : trajectories_) moved.sample_steps.push_back(trajectory.steps);
+  return moved;
 }
 
 }  // namespace pa

@@ -2,7 +2,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -15,55 +14,66 @@
 #include "shared/sampling/sigma_table.h"
 #include "worker/core/shard_job.h"
 #include "worker/engine/conditions.h"
-#include "worker/engine/row_choice.h"
+#include "worker/engine/guidance.h"
+#include "worker/engine/masks.h"
 #include "worker/models/device.h"
 #include "worker/models/replica.h"
 
 namespace pa {
 
-/// A condition's side of classifier-free guidance. A plain evaluation is positive.
-enum class Polarity : std::uint8_t { kPositive, kNegative };
-inline constexpr std::size_t kPolarities = 2;
-
 /// One row of a network pass, before it.
 struct QueryRow {
   RowRef x;  ///< If `input_scale` is 1 what the network gets, else what is scaled for it.
   float input_scale = 1;
-  float time = 0;  ///< What the network is told of sigma.
+  float time = 0;   ///< What the network is told of sigma.
+  float level = 0;  ///< Sigma.
   const std::map<std::string, RowRef>* inputs = nullptr;
 };
 
 /// The samples of one shard, being made: each a trajectory through the request's program, or a single
 /// evaluation (kForward). Asks for network rows and takes the answers; does not know of passes.
 ///
+/// At every stage a trajectory asks for one row a term, that is a condition that holds at its sigma.
+///
 /// Thread: the compute thread only.
 class ShardRun {
  public:
-  /// Errors: kInvalid with the field of the request that cannot be run.
+  /// Samples with a tensor checkpoint.SAMPLE go on from there, the others begin.
+  ///
+  /// Errors: kInvalid with the field of the request that cannot be run, or the checkpoint.
   [[nodiscard]] static Result<std::unique_ptr<ShardRun>> start(ShardJob job, Replica& replica,
                                                                const Device& device);
 
   [[nodiscard]] const ShardJob& job() const { return job_; }
   [[nodiscard]] Replica& replica() const { return *replica_; }
   [[nodiscard]] std::int64_t rows() const { return std::ssize(job_.samples); }
-  /// All samples have ended, well or not.
+  /// All samples have ended, well or not, or left.
   [[nodiscard]] bool finished() const { return ended_ == rows(); }
 
-  /// Whether the row waits for an answer of this polarity.
-  [[nodiscard]] bool waits(std::int64_t row, Polarity polarity) const;
-  /// Rows of equal text fit into one pass.
-  [[nodiscard]] std::string fit(std::int64_t row, Polarity polarity) const;
+  [[nodiscard]] std::size_t terms() const { return terms_.size(); }
+  /// Whether the row waits for an answer to this term.
+  [[nodiscard]] bool waits(std::int64_t row, std::size_t term) const;
+  /// Rows of equal text fit into one pass: the same weights, and inputs of the same shapes.
+  [[nodiscard]] std::string fit(std::int64_t row, std::size_t term) const;
+  /// Of one row that the network gets for this term.
+  [[nodiscard]] Shape shape(std::size_t term) const;
   /// The query of a waiting row.
-  [[nodiscard]] QueryRow query(std::int64_t row, Polarity polarity);
+  [[nodiscard]] QueryRow query(std::int64_t row, std::size_t term);
 
-  /// Takes the network's answer to a waiting row, on the device.
-  void answer(std::int64_t row, Polarity polarity, const RowRef& answer);
+  /// Takes the network's answer to a waiting row, on the device. finite: false if the answer is known
+  /// to hold a value that is no number; on a CPU this finds out by itself.
+  void answer(std::int64_t row, std::size_t term, const RowRef& answer, bool finite = true);
   /// Counts device time of a row that was in a pass.
   void spend(std::int64_t row, double seconds);
   /// Ends a row without a result.
   void fail(std::int64_t row, const Error& error);
+  /// Lets a sample leave at its next step, unless it ends before. Unknown ones are ignored.
+  void leave(std::int64_t sample);
 
-  /// Rows that ended since the last call, as reports.
+  /// Ends all rows, and reports none of them.
+  void drop();
+
+  /// Rows that ended or left since the last call, and previews, as reports.
   void take_finished(std::vector<EngineReport>& out);
   /// How far the shard is, and how far it has come since the last call.
   [[nodiscard]] ShardMoved take_moved();
@@ -71,12 +81,15 @@ class ShardRun {
  private:
   struct Trajectory {
     std::size_t stage = 0;
-    std::array<bool, kPolarities> waiting{};
-    at::Tensor slots;     // [slots, ...] F32; undefined before its first query and after its end.
-    at::Tensor negative;  // Answer [...] that waits for the positive one, or the other way round.
-    RowRef result;        // Set when it ended well.
+    std::vector<bool> waiting;  ///< By term.
+    std::size_t answers_due = 0;
+    at::Tensor slots;  ///< [slots, ...] F32; undefined before its first query and after its end.
+    at::Tensor x;      ///< [...] what this stage evaluates; undefined before its first query.
+    std::vector<at::Tensor> answers;  ///< By term: what was denoised, while others are due.
+    RowRef result;                    ///< Set when it ended well.
     std::int64_t steps = 0;
     double seconds = 0;
+    bool leaving = false;
     bool ended = false;
     std::optional<Error> error;
   };
@@ -84,10 +97,16 @@ class ShardRun {
   ShardRun(ShardJob job, Replica& replica, Device device)
       : job_(std::move(job)), replica_(&replica), device_(std::move(device)) {}
 
-  Status prepare_sample(const ShardTensors& tensors);
+  // What the request says, before the first pass: shard_start.cc
   Status prepare_forward(const ShardTensors& tensors);
-  Status prepare_conditions(const ShardTensors& tensors);
-  Status refuse_what_is_not_built() const;
+  Status prepare_sample(const ShardTensors& tensors);
+  Status prepare_inpaint(const ShardTensors& tensors, const at::Tensor& latent,
+                         const at::Tensor& noise);
+  Status prepare_terms(const ShardTensors& tensors);
+  Status add_terms(const ShardTensors& tensors, const std::vector<Condition>& conditions,
+                   Polarity polarity);
+  Status add_labels(const std::vector<std::string>& labels, Polarity polarity);
+  Status restore(const ShardTensors& tensors);
   Result<at::Tensor> start_noise(const ShardTensors& tensors, const Shape& row) const;
 
   Trajectory& at(std::int64_t row) { return trajectories_[static_cast<std::size_t>(row)]; }
@@ -97,9 +116,21 @@ class ShardRun {
   const Stage& stage(const Trajectory& trajectory) const {
     return program_.stages[trajectory.stage];
   }
-  void begin_stage(Trajectory& trajectory);
-  void end_stage(Trajectory& trajectory);
-  void end(Trajectory& trajectory, RowRef result);
+  [[nodiscard]] at::Tensor slot(const Trajectory& trajectory, int index) const {
+    return trajectory.slots.select(0, index);
+  }
+  [[nodiscard]] at::Tensor seen(std::int64_t row, std::size_t term);
+  [[nodiscard]] bool at_boundary(const Trajectory& trajectory) const;
+  void fill_slots(std::int64_t row);
+  void begin_stage(std::int64_t row);
+  void settle(std::int64_t row);
+  void take_answers(std::int64_t row);
+  void end_stage(std::int64_t row);
+  void make_preview(std::int64_t row);
+  void make_result(std::int64_t row);
+  void end(std::int64_t row, RowRef result);
+  void depart(std::int64_t row);
+  [[nodiscard]] Error not_finite(const Trajectory& trajectory) const;
 
   ShardJob job_;
   Replica* replica_;
@@ -111,13 +142,15 @@ class ShardRun {
   std::optional<SigmaTable> table_;
   Program program_;
   bool guided_ = false;  // Both polarities are asked for.
-  std::array<Conditioning, kPolarities> conditions_;
+  std::vector<ConditionTerm> terms_;
+  Inpaint inpaint_;
   std::vector<Trajectory> trajectories_;
   std::int64_t ended_ = 0;
   std::int64_t steps_ = 0;
   std::int64_t reported_steps_ = 0;
   double seconds_ = 0;
-  std::vector<std::int64_t> fresh_;  // Rows that ended and are not reported yet.
+  std::vector<std::int64_t> fresh_;     // Rows that ended and are not reported yet.
+  std::vector<EngineReport> departed_;  // Those that left, and previews, not reported yet.
 };
 
 /// Rows [first, first + samples.size()) of a shard as failed with `error`.

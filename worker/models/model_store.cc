@@ -32,6 +32,7 @@ Status evaluate(Replica& replica, c10::Device device) {
     Rows rows;
     rows.x = zeros(replica.info.latent, device);
     rows.sigma = at::ones({1}, at::TensorOptions(at::kFloat).device(device));
+    rows.level = rows.sigma;
     for (const InputSpec& input : replica.network->input_contract()) {
       rows.inputs[input.name] = zeros(input.shape, device);
     }

@@ -17,6 +17,7 @@ struct Rows {
   /// [R] f32 on the device; may differ from row to row. What the network is told of the noise level:
   /// SigmaTable::timestep_of() of it, which is sigma itself on flows without a multiplier.
   at::Tensor sigma;
+  at::Tensor level;  ///< [R] f32 on the device: sigma itself, for networks that are formulas.
   std::map<std::string, at::Tensor> inputs;  ///< As the contract names them, R rows each.
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "worker/models/analytic.h"
 #include "worker/models/flux.h"
 #include "worker/models/noop.h"
 #include "worker/models/sdxl.h"
@@ -42,7 +43,8 @@ at::ScalarType compute_dtype(const ModelFolder& folder, const Device& device) {
   }
 }
 
-std::unique_ptr<Network> make_network(const ModelDescription& model, const Weights* weights) {
+std::unique_ptr<Network> make_network(const ModelDescription& model, const std::string& prediction,
+                                      const Weights* weights) {
   if (const auto* flux = std::get_if<FluxConfig>(&model.config)) {
     return make_flux(*weights, *flux, model.inputs);
   }
@@ -51,6 +53,9 @@ std::unique_ptr<Network> make_network(const ModelDescription& model, const Weigh
   }
   if (const auto* sdxl = std::get_if<SdxlConfig>(&model.config)) {
     return make_sdxl(*weights, *sdxl, model.inputs);
+  }
+  if (const auto* analytic = std::get_if<AnalyticDenoiser>(&model.config)) {
+    return make_analytic(*analytic, prediction);
   }
   return std::make_unique<Noop>();
 }
@@ -106,13 +111,15 @@ Result<Replica> load_replica(const ModelFolder& folder, const Device& device,
   Result<Replica> loaded = guarded<Replica>([&]() -> Result<Replica> {
     Replica replica;
     replica.info = folder.info;
-    if (!std::holds_alternative<std::monostate>(folder.description.config)) {
+    if (!folder.description.blueprint.parameters().empty()) {
       PA_ASSIGN(replica.weights, Weights::load(folder.weights, folder.description.blueprint,
                                                folder.description.naming, torch_device(device),
                                                compute_dtype(folder, device), progress));
       replica.loras = Loras(folder.loras, *replica.weights);
     }
-    replica.network = make_network(folder.description, replica.weights.get());
+    replica.network = make_network(folder.description, folder.info.sampling.prediction,
+                                   replica.weights.get());
+    replica.colours = folder.colours;
     PA_TRY(load_labels(folder, device, replica));
     return replica;
   });

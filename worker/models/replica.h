@@ -7,6 +7,7 @@
 #include <string>
 
 #include "shared/core/model_info.h"
+#include "shared/models/latent_colours.h"
 #include "worker/models/loras.h"
 #include "worker/models/network.h"
 #include "worker/models/weights.h"
@@ -22,6 +23,7 @@ struct Replica {
   std::unique_ptr<Weights> weights;  ///< Of the network; nullptr if it has none.
   std::unique_ptr<Network> network;
   Loras loras;                                ///< Of the weights.
+  LatentColours colours;
   std::map<std::string, LabelInputs> labels;  ///< The conditions that the model folder has by name.
 };
 

@@ -219,12 +219,13 @@ TEST_F(EngineTest, CountsAStepOfTwoEvaluationsOnce) {
   EXPECT_THAT(steps, ElementsAre(0, 1, 1, 2, 3));
 }
 
-TEST_F(EngineTest, OldestRowsGoFirst) {
+TEST_F(EngineTest, EqualRequestsShareThePasses) {
   Engine engine(store_, {.max_rows = 2});
   engine.add(job(1, {0, 1, 2}));
   engine.add(job(2, {3}));
   const Outcome outcome = test::run(engine);
-  EXPECT_THAT(outcome.shards.at(1).reports, ElementsAre(2, 1));
+  EXPECT_THAT(outcome.shards.at(1).reports,
+              ElementsAre(1, 2));  // First beside sample 3, then both.
   EXPECT_THAT(fake_->passes, Each(2));
 }
 
@@ -391,18 +392,13 @@ TEST_F(EngineTest, RefusesWhatItCannotRun) {
   EXPECT_EQ(field([](Request& r) { r.model = "none"; }), "/model");
   EXPECT_EQ(field([](Request& r) { r.sampler.name = "eular"; }), "/sampler/name");
   EXPECT_EQ(field([](Request& r) { r.schedule->name = "simpel"; }), "/schedule/name");
-  EXPECT_EQ(field([](Request& r) { r.positive.resize(2); }), "/positive/1");
+  EXPECT_EQ(field([](Request& r) { r.positive = {Condition{"c", 1.0, "hole"}}; }), "/tensors/hole");
   EXPECT_EQ(field([](Request& r) {
-              r.negative = {Condition{"cond.1", 0.5}};
+              r.positive = {Condition{"c"}, Condition{"c", 1.0, "", {2, 2, 4, 0}}};
             }),
-            "/negative/0/strength");
-  EXPECT_EQ(field([](Request& r) {
-              r.positive = {Condition{"c", 1.0, "mask"}};
-            }),
-            "/positive/0/mask");
+            "/positive/1/area");
   EXPECT_EQ(field([](Request& r) { r.loras = {{"style", 1.0}}; }), "/loras/0/name");
-  EXPECT_EQ(field([](Request& r) { r.inpaint = true; }), "/inpaint");
-  EXPECT_EQ(field([](Request& r) { r.guidance.rescale = 0.7; }), "/guidance/rescale");
+  EXPECT_EQ(field([](Request& r) { r.inpaint = true; }), "/tensors/mask");
   EXPECT_EQ(field([](Request& r) { r.noise = NoiseKind::kGiven; }), "/tensors/noise");
   EXPECT_EQ(field([](Request& r) { r.batch_index = {1}; }), "/batch_index");
   EXPECT_EQ(field([](Request& r) { r.samples = 1; }), "/samples");
@@ -416,7 +412,7 @@ TEST_F(EngineTest, RefusesWhatItCannotRun) {
 TEST_F(EngineTest, GuidanceNeedsANegative) {
   const auto no_none = add(std::make_unique<Fake>(true), "bare");
   static_cast<void>(no_none);
-  store_.find("bare")->labels.clear();
+  store_.acquire("bare").value()->labels.clear();
   body_.model = "bare";
   body_.guidance.cfg = 2.0;
   body_.positive = {Condition{"cond.0"}};

@@ -1,51 +1,218 @@
 #include "worker/engine/row_choice.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <string>
-#include <vector>
+#include <algorithm>
+#include <limits>
+#include <random>
+
+#include "worker/engine/row_memory.h"
 
 namespace pa {
 namespace {
 
-/// Which rows are chosen, as letters: "a" is the first one offered.
-std::string choose(const std::vector<WaitingRow>& rows, std::int64_t max_rows) {
-  RowChoice choice(max_rows);
-  std::string chosen;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (choice.offer(rows[i])) chosen += static_cast<char>('a' + i);
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+/// `count` rows of a request.
+void add_rows(std::vector<DueRow>& due, std::size_t claim, int count, DueRow like = {}) {
+  like.claim = claim;
+  for (int i = 0; i < count; ++i) due.push_back(like);
+}
+
+TEST(ChooseRows, TakesTheRowsOfOneRequestInOrder) {
+  std::vector<DueRow> due;
+  EXPECT_THAT(choose_rows({}, due, {}), IsEmpty());
+  add_rows(due, 0, 5);
+  EXPECT_THAT(choose_rows(std::vector<Claim>(1), due, {.max_rows = 3}), ElementsAre(0, 1, 2));
+}
+
+TEST(ChooseRows, SharesAPassBetweenEquals) {
+  std::vector<DueRow> due;
+  add_rows(due, 0, 6);
+  add_rows(due, 1, 6);
+  EXPECT_THAT(choose_rows(std::vector<Claim>(2), due, {.max_rows = 4}), ElementsAre(0, 1, 6, 7));
+  // The second has more to catch up with.
+  std::vector<Claim> claims(2);
+  claims[0].served = 2;
+  EXPECT_THAT(choose_rows(claims, due, {.max_rows = 4}), ElementsAre(0, 6, 7, 8));
+}
+
+TEST(ChooseRows, FillsWithWhatFitsTheFirst) {
+  std::vector<DueRow> due;
+  add_rows(due, 0, 1, {.group = 7});
+  add_rows(due, 1, 2, {.group = 3});
+  add_rows(due, 2, 2, {.group = 7});
+  EXPECT_THAT(choose_rows(std::vector<Claim>(3), due, {}), ElementsAre(0, 3, 4));
+}
+
+TEST(ChooseRows, GoesByPriorityThenDeadlineThenShare) {
+  std::vector<DueRow> due;
+  for (std::size_t claim = 0; claim < 4; ++claim) add_rows(due, claim, 1);
+  std::vector<Claim> claims(4);
+  claims[0].served = 1;
+  claims[1].served = 5;
+  claims[1].deadline = 10;
+  claims[2].deadline = 20;
+  claims[3].priority = 1;
+  claims[3].served = 100;
+  const RowLimits one{.max_rows = 1};
+  std::vector<std::size_t> order;
+  while (!due.empty()) {
+    const std::size_t next = choose_rows(claims, due, one).front();
+    order.push_back(due[next].claim);
+    due.erase(due.begin() + static_cast<std::ptrdiff_t>(next));
   }
-  return chosen;
+  EXPECT_THAT(order, ElementsAre(3, 1, 2, 0));
 }
 
-TEST(RowChoice, TakesTheOldestUpToTheLimit) {
-  EXPECT_EQ(choose({{}, {}, {}, {}}, 3), "abc");
-  EXPECT_EQ(choose({{}, {}}, 3), "ab");
-  EXPECT_EQ(choose({}, 3), "");
+TEST(ChooseRows, HonoursLimitsOfRowsAndMemory) {
+  std::vector<DueRow> due;
+  add_rows(due, 0, 8, {.max_rows = 3});
+  EXPECT_EQ(choose_rows(std::vector<Claim>(1), due, {}).size(), 3U);
+  add_rows(due, 1, 8);  // Joins, but must not make the first's pass larger.
+  EXPECT_EQ(choose_rows(std::vector<Claim>(2), due, {}).size(), 3U);
+  due.clear();
+  add_rows(due, 0, 8, {.group = 5});
+  EXPECT_EQ(choose_rows(std::vector<Claim>(1), due, {.memory = {{5, 2}}}).size(), 2U);
+  EXPECT_EQ(choose_rows(std::vector<Claim>(1), due, {.memory = {{4, 2}}}).size(), 8U);
 }
 
-TEST(RowChoice, PassesOverRowsOfOtherGroups) {
-  EXPECT_EQ(choose({{1}, {2}, {1}, {2}, {1}}, 8), "ace");
+TEST(ChooseRows, DeterministicRowsAreAlone) {
+  std::vector<DueRow> due;
+  add_rows(due, 0, 2);
+  add_rows(due, 1, 2, {.alone = true});
+  EXPECT_THAT(choose_rows(std::vector<Claim>(2), due, {}), ElementsAre(0, 1));
+  std::vector<Claim> claims(2);
+  claims[0].served = 1;
+  EXPECT_THAT(choose_rows(claims, due, {}), ElementsAre(2));
 }
 
-TEST(RowChoice, HonoursTheLimitOfEveryRowInThePass) {
-  EXPECT_EQ(choose({{0, 2}, {}, {}}, 8), "ab");
-  EXPECT_EQ(choose({{}, {}, {0, 2}, {}}, 8), "abd");
-  EXPECT_EQ(choose({{}, {0, 2}, {}}, 8), "ab");
-  EXPECT_EQ(choose({{0, 16}, {}, {}}, 2), "ab");
+TEST(ChooseRows, LetsAStarvedRequestGoFirst) {
+  std::vector<DueRow> due;
+  add_rows(due, 0, 8);
+  add_rows(due, 1, 8, {.group = 1});
+  std::vector<Claim> claims(2);
+  claims[0].priority = 9;
+  claims[1].skipped = 31;
+  EXPECT_EQ(due[choose_rows(claims, due, {}).front()].claim, 0U);
+  claims[1].skipped = 32;
+  EXPECT_EQ(due[choose_rows(claims, due, {}).front()].claim, 1U);
 }
 
-TEST(RowChoice, LeavesDeterministicRowsAlone) {
-  EXPECT_EQ(choose({{0, 0, true}, {}, {0, 0, true}}, 8), "a");
-  EXPECT_EQ(choose({{}, {0, 0, true}, {}}, 8), "ac");
+/// Requests of random claims and rows; their counters advance as in an engine.
+class RandomCrowd {
+ public:
+  explicit RandomCrowd(std::uint32_t seed) : random_(seed) {
+    const auto requests = static_cast<std::size_t>(pick(1, 50));
+    for (std::size_t k = 0; k < requests; ++k) {
+      Claim& claim = claims.emplace_back();
+      claim.priority = pick(0, 2) * 10;
+      if (pick(0, 1) == 1) claim.deadline = pick(1, 100);
+      DueRow row;
+      row.group = pick(0, 3);
+      row.max_rows = pick(0, 3) == 0 ? pick(1, 4) : 0;
+      row.alone = pick(0, 4) == 0;
+      row.work = pick(1, 4);
+      add_rows(due, k, pick(1, 12), row);
+    }
+    limits.max_rows = pick(1, 9);
+    limits.max_passes_skipped = pick(1, 40);
+    if (pick(0, 1) == 1) limits.memory[pick(0, 3)] = pick(1, 4);
+  }
+
+  int pick(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
+
+  std::vector<std::size_t> pass() {
+    const std::vector<std::size_t> chosen = choose_rows(claims, due, limits);
+    std::vector<bool> served(claims.size(), false);
+    for (const std::size_t index : chosen) {
+      claims[due[index].claim].served += due[index].work;
+      served[due[index].claim] = true;
+    }
+    for (std::size_t k = 0; k < claims.size(); ++k) {
+      claims[k].skipped = served[k] ? 0 : claims[k].skipped + 1;
+    }
+    return chosen;
+  }
+
+  std::vector<Claim> claims;
+  std::vector<DueRow> due;
+  RowLimits limits;
+
+ private:
+  std::mt19937 random_;
+};
+
+TEST(ChooseRows, EveryPassKeepsEveryLimit) {
+  for (std::uint32_t seed = 0; seed < 300; ++seed) {
+    RandomCrowd crowd(seed);
+    for (int pass = 0; pass < 20; ++pass) {
+      const std::vector<std::size_t> chosen = crowd.pass();
+      ASSERT_FALSE(chosen.empty());
+      ASSERT_TRUE(std::is_sorted(chosen.begin(), chosen.end()));
+      ASSERT_EQ(std::adjacent_find(chosen.begin(), chosen.end()), chosen.end());
+      const std::int64_t group = crowd.due[chosen.front()].group;
+      ASSERT_LE(std::ssize(chosen), crowd.limits.rows_for(group));
+      for (const std::size_t index : chosen) {
+        const DueRow& row = crowd.due[index];
+        ASSERT_EQ(row.group, group);
+        ASSERT_TRUE(!row.alone || chosen.size() == 1);
+        ASSERT_TRUE(row.max_rows == 0 || std::ssize(chosen) <= row.max_rows);
+      }
+    }
+  }
 }
 
-TEST(RowChoice, IsFullOnlyWithRows) {
-  RowChoice choice(1);
-  EXPECT_FALSE(choice.full());
-  EXPECT_TRUE(choice.offer({}));
-  EXPECT_TRUE(choice.full());
-  EXPECT_EQ(choice.count(), 1);
+TEST(ChooseRows, NobodyStarves) {
+  for (std::uint32_t seed = 0; seed < 100; ++seed) {
+    RandomCrowd crowd(seed);
+    const std::int64_t bound = crowd.limits.max_passes_skipped + std::ssize(crowd.claims) - 1;
+    for (int pass = 0; pass < 400; ++pass) {
+      crowd.pass();
+      for (const Claim& claim : crowd.claims) ASSERT_LE(claim.skipped, bound) << "seed " << seed;
+    }
+  }
+}
+
+TEST(ChooseRows, EqualRequestsGetEqualShares) {
+  for (std::uint32_t seed = 0; seed < 50; ++seed) {
+    RandomCrowd crowd(seed);
+    crowd.due.clear();
+    for (std::size_t k = 0; k < crowd.claims.size(); ++k) {
+      crowd.claims[k] = {};
+      add_rows(crowd.due, k, 9);
+    }
+    for (int pass = 0; pass < 200; ++pass) {
+      crowd.pass();
+      const auto by_served = [](const Claim& a, const Claim& b) { return a.served < b.served; };
+      const auto [least, most] =
+          std::minmax_element(crowd.claims.begin(), crowd.claims.end(), by_served);
+      ASSERT_LE(most->served - least->served, 1.0) << "seed " << seed;
+    }
+  }
+}
+
+TEST(RowMemory, HalvesAndRemembersAShape) {
+  RowMemory memory;
+  EXPECT_EQ(memory.rows("a"), 0);
+  memory.failed("a", 8);
+  EXPECT_EQ(memory.rows("a"), 4);
+  EXPECT_EQ(memory.rows("b"), 0);
+  memory.failed("a", 3);
+  EXPECT_EQ(memory.rows("a"), 1);
+}
+
+TEST(RowMemory, TriesOneMoreAfterALongTime) {
+  RowMemory memory;
+  memory.failed("a", 4);
+  for (int i = 0; i < RowMemory::kPassesToGrow; ++i) memory.fitted("a", 1);  // Not the limit.
+  EXPECT_EQ(memory.rows("a"), 2);
+  for (int i = 0; i < RowMemory::kPassesToGrow; ++i) memory.fitted("a", 2);
+  EXPECT_EQ(memory.rows("a"), 3);
+  memory.failed("a", 3);
+  EXPECT_EQ(memory.rows("a"), 1);
 }
 
 }  // namespace

@@ -59,29 +59,5 @@ TEST(AllFinite, FindsOneBadValue) {
   }
 }
 
-/// x = data + sigma * noise, or (1 - sigma) * data + sigma * noise: whatever a perfect network
-/// answers, the data must come back.
-TEST(NetworkScales, GiveTheDataBack) {
-  const double data = 0.3;
-  const double noise = -1.7;
-  for (const float sigma : {0.1F, 0.9F, 5.0F}) {
-    const double s = sigma;
-    const auto denoised = [&](const char* prediction, double x, double answer) {
-      const NetworkScales scales = network_scales(prediction, sigma);
-      return scales.x_weight * x + scales.answer_weight * answer;
-    };
-    EXPECT_NEAR(denoised("flow", (1 - s) * data + s * noise, noise - data), data, 1e-5);
-    const double x = data + s * noise;
-    EXPECT_NEAR(denoised("eps", x, noise), data, 1e-5);
-    const double scale = 1.0 / std::sqrt(s * s + 1.0);
-    EXPECT_NEAR(denoised("v", x, scale * noise - s * scale * data), data, 1e-5);
-    const double edm = std::sqrt(s * s + 0.25);
-    EXPECT_NEAR(denoised("edm", x, (data - 0.25 / (edm * edm) * x) * edm / (s * 0.5)), data, 1e-5);
-  }
-  EXPECT_FLOAT_EQ(network_scales("flow", 0.5F).input, 1.0F);
-  EXPECT_FLOAT_EQ(network_scales("eps", 2.0F).input, 1.0F / std::sqrt(5.0F));
-  EXPECT_FLOAT_EQ(network_scales("edm", 2.0F).input, 1.0F / std::sqrt(4.25F));
-}
-
 }  // namespace
 }  // namespace pa

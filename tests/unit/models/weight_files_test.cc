@@ -30,7 +30,7 @@ std::vector<TensorSpec> keys(const std::string& name, DType dtype = DType::kBF16
 
 ModelDescription describe(const WeightIndex& index, const std::string& yaml = "") {
   YamlFile file = YamlFile::parse(yaml, "model.yaml");
-  Result<ModelDescription> described = describe_model(index, "", file.root().map("config"));
+  Result<ModelDescription> described = describe_model(index, "", file.root());
   if (!described.ok()) broken(__FILE__, __LINE__, described.error().message);
   const Status read = file.finish();
   if (!read.ok()) broken(__FILE__, __LINE__, read.error().message);

@@ -1,0 +1,210 @@
+#include "worker/engine/checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <msgpack.hpp>
+
+#include "shared/sampling/samplers.h"
+#include "shared/sampling/schedules.h"
+#include "tests/support/shards.h"
+#include "worker/engine/engine.h"
+#include "worker/models/analytic.h"
+#include "worker/models/model_store.h"
+#include "worker/models/replica.h"
+
+namespace pa {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+const Shape kRow{2, 3, 4};
+
+Program two_steps() {
+  Program program;
+  program.slots = 3;
+  program.stages.push_back({0, 0, 2.0, 1, -1, {}, {{0, {{0, 0.5}, {1, 0.5}}}}});
+  program.stages.push_back({1, 0, 1.0, 2, -1, {}, {{0, {{1, 0.25}, {2, 0.75}}}}});
+  return program;
+}
+
+Checkpoint some_checkpoint() {
+  Checkpoint checkpoint;
+  checkpoint.request = {7, 8};
+  checkpoint.sample = 3;
+  checkpoint.program = fingerprint(two_steps());
+  checkpoint.stage = 1;
+  checkpoint.steps = 1;
+  checkpoint.seconds = 0.5;
+  checkpoint.row = kRow;
+  checkpoint.slots = {0, 1};
+  checkpoint.values = at::randn({2, 2, 3, 4});
+  return checkpoint;
+}
+
+/// A Buffer of its own, which can be spoiled.
+std::vector<std::byte> bytes_of(const Buffer& buffer) {
+  return {buffer.bytes().begin(), buffer.bytes().end()};
+}
+
+TEST(Checkpoint, ComesBackAsItWas) {
+  const Checkpoint saved = some_checkpoint();
+  const Buffer bytes = encode(saved);
+  EXPECT_LE(bytes.size(), saved.values.nbytes() + 256);
+  const Checkpoint read = decode_checkpoint(bytes.bytes()).value();
+  EXPECT_EQ(read.request, saved.request);
+  EXPECT_EQ(read.sample, saved.sample);
+  EXPECT_EQ(read.program, saved.program);
+  EXPECT_EQ(read.stage, saved.stage);
+  EXPECT_EQ(read.steps, saved.steps);
+  EXPECT_EQ(read.seconds, saved.seconds);
+  EXPECT_EQ(read.row, saved.row);
+  EXPECT_EQ(read.slots, saved.slots);
+  EXPECT_TRUE(at::equal(read.values, saved.values));
+  EXPECT_TRUE(check_checkpoint(read, {7, 8}, 3, two_steps(), kRow).ok());
+}
+
+TEST(Checkpoint, AnySpoiltByteIsFound) {
+  const std::vector<std::byte> good = bytes_of(encode(some_checkpoint()));
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    std::vector<std::byte> bad = good;
+    bad[i] ^= std::byte{0x10};
+    EXPECT_FALSE(decode_checkpoint(bad).ok()) << "byte " << i;
+    bad.resize(i);
+    EXPECT_FALSE(decode_checkpoint(bad).ok()) << "cut at " << i;
+  }
+  std::vector<std::byte> last = good;
+  last.back() ^= std::byte{1};
+  EXPECT_THAT(decode_checkpoint(last).error().message, HasSubstr("damaged"));
+}
+
+TEST(Checkpoint, AnotherVersionIsRefusedByName) {
+  msgpack::sbuffer bytes;
+  msgpack::packer<msgpack::sbuffer> packer(bytes);
+  packer.pack_map(2).pack("checkpoint").pack(9).pack("news").pack("of another form");
+  const auto* data = reinterpret_cast<const std::byte*>(bytes.data());
+  EXPECT_THAT(decode_checkpoint({data, bytes.size()}).error().message, HasSubstr("version 9"));
+}
+
+TEST(Checkpoint, BelongsToOneSampleOfOneRequestAndProgram) {
+  const auto why = [](auto change) {
+    Checkpoint checkpoint = some_checkpoint();
+    Program program = two_steps();
+    change(checkpoint, program);
+    const Status status = check_checkpoint(checkpoint, {7, 8}, 3, program, kRow);
+    return status.ok() ? "" : status.error().message;
+  };
+  EXPECT_EQ(why([](auto&, auto&) {}), "");
+  EXPECT_THAT(why([](auto& c, auto&) { c.request.low = 9; }), HasSubstr("of request"));
+  EXPECT_THAT(why([](auto& c, auto&) { c.sample = 4; }), HasSubstr("of sample 4"));
+  EXPECT_THAT(why([](auto&, auto& p) { p.stages[0].updates[0].terms[0].weight = 0.4; }),
+              HasSubstr("another program"));
+  EXPECT_THAT(why([](auto& c, auto&) { c.stage = 2; }), HasSubstr("does not fit"));
+  EXPECT_THAT(why([](auto& c, auto&) { c.row = {1}; }), HasSubstr("does not fit"));
+  EXPECT_THAT(why([](auto& c, auto&) { c.slots = {0}; }), HasSubstr("does not fit"));
+}
+
+TEST(LiveSlots, AreThoseReadAgain) {
+  const Program program = two_steps();
+  EXPECT_THAT(live_slots(program, 0), ElementsAre(0));
+  EXPECT_THAT(live_slots(program, 1), ElementsAre(0, 1));
+  EXPECT_THAT(live_slots(program, 2), ElementsAre(0));
+}
+
+/// Runs one sample of a request to its end, on a fresh engine from every step on.
+at::Tensor run_moving(ModelStore& store, const Request& body, std::int64_t sample,
+                      test::Tensors tensors) {
+  for (int moves = 0; moves < 100; ++moves) {
+    Engine engine(store, {});
+    engine.add(test::make_job(1, body, kRow, {sample}, tensors));
+    test::Outcome outcome;
+    std::vector<EngineReport> reports;
+    engine.pass(reports);
+    engine.leave({1}, sample);
+    while (!engine.idle()) engine.pass(reports);
+    outcome.take(reports);
+    if (outcome.shards[1].rows.contains(0)) {
+      EXPECT_GE(moves, 2) << "it did not move";
+      return outcome.shards[1].rows.at(0);
+    }
+    const auto* left = std::get_if<SampleLeft>(&reports.back());
+    if (left == nullptr || left->checkpoint.empty()) break;
+    at::Tensor bytes = at::empty({static_cast<std::int64_t>(left->checkpoint.size())}, at::kByte);
+    std::memcpy(bytes.mutable_data_ptr(), left->checkpoint.data(), left->checkpoint.size());
+    tensors["checkpoint." + std::to_string(sample)] = bytes;
+  }
+  ADD_FAILURE() << "it did not come to its end";
+  return {};
+}
+
+/// Every sampler, schedule and prediction type: a sample that moves at every step, and one whose batch
+/// was split, have the bits of one that was left alone.
+TEST(Resuming, IsBitwiseForEverySamplerScheduleAndPrediction) {
+  for (const std::string prediction : {"flow", "eps", "v", "edm"}) {
+    ModelStore store;
+    Replica replica;
+    replica.info.name = "m";
+    replica.info.family = "analytic";
+    replica.info.sampling.prediction = prediction;
+    replica.info.sampling.type = prediction == "flow" ? "flow" : "discrete";
+    replica.network = make_analytic({{0.6, 0.4}, {-0.7, 1.1}, {0.09, 0.25}}, prediction);
+    replica.info.inputs = replica.network->input_contract();
+    store.add(std::move(replica));
+    for (const std::string& sampler : sampler_names()) {
+      for (const std::string& schedule : schedule_names()) {
+        Request body;
+        body.model = "m";
+        body.samples = 2;
+        body.seed = 11;
+        body.deterministic = true;
+        body.sampler.name = sampler;
+        body.schedule = ScheduleSpec{schedule, 5, 1.0};
+        body.guidance.cfg = 2.0;
+        body.positive = {Condition{"cond.0"}};
+        body.negative = {Condition{"cond.1"}};
+        const test::Tensors tensors{{"cond.0.mu", at::full({1}, 0.5)},
+                                    {"cond.1.mu", at::full({1}, -0.3)}};
+        const ShardJob job = test::make_job(1, body, kRow, {0, 1}, tensors);
+        Engine alone(store, {});
+        alone.add(job);
+        const test::ShardOutcome want = test::run(alone).shards.at(1);
+        if (want.samples.at(0).failed) {
+          const std::string& why = want.samples.at(0).error.message;
+          ASSERT_TRUE(why.find("would add noise") != std::string::npos) << sampler << ": " << why;
+          continue;
+        }
+        const std::string name = prediction + " " + sampler + " " + schedule;
+        for (const std::int64_t sample : {0, 1}) {
+          const at::Tensor moved = run_moving(store, body, sample, tensors);
+          EXPECT_TRUE(at::equal(moved, want.rows.at(sample))) << name;
+        }
+        Engine split(store, {});
+        split.add(test::make_job(2, body, kRow, {1}, tensors));
+        EXPECT_TRUE(at::equal(test::run(split).shards.at(2).rows.at(0), want.rows.at(1))) << name;
+      }
+    }
+  }
+}
+
+TEST(Resuming, RefusesASpoiltCheckpointByName) {
+  ModelStore store;
+  Replica replica;
+  replica.info.name = "m";
+  replica.network = make_analytic({{1.0}, {0.0}, {0.25}}, "flow");
+  store.add(std::move(replica));
+  Request body;
+  body.model = "m";
+  body.schedule = ScheduleSpec{};
+  Engine engine(store, {});
+  engine.add(test::make_job(1, body, kRow, {0}, {{"checkpoint.0", at::zeros({40}, at::kByte)}}));
+  const SampleReport report = test::run(engine).shards.at(1).samples.at(0);
+  EXPECT_TRUE(report.failed);
+  EXPECT_EQ(report.error.field, "/tensors/checkpoint.0");
+}
+
+}  // namespace
+}  // namespace pa

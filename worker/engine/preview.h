@@ -1,0 +1,29 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+#include "shared/models/latent_colours.h"
+
+namespace pa {
+
+/// A small picture: [height, width, 3] bytes.
+struct PreviewPicture {
+  std::int64_t width = 0;
+  std::int64_t height = 0;
+  std::string rgb;
+};
+
+/// Longest side of a preview, in pixels.
+inline constexpr std::int64_t kMaxPreviewSide = 128;
+
+/// What a denoised latent [C, H, W] F32 roughly looks like, pixel for pixel; averaged down to a
+/// longest side of `size`, if that is positive, and of kMaxPreviewSide.
+///
+/// Empty if the latent has another rank, or as many channels as `colours` cannot be for.
+[[nodiscard]] PreviewPicture preview_of(const at::Tensor& denoised, const LatentColours& colours,
+                                        std::int64_t size);
+
+}  // namespace pa
