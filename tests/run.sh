@@ -9,8 +9,9 @@ Usage: tests/run.sh [--full] [--preset PRESET] [-k REGEX] [--no-install]
 Builds a preset and runs its tests: unit, contract, sim, process, e2e and lint. The
 last line counts individual test cases; the exit code is 0 if none failed.
 
-  --full           200 seeds in simulations of faults; and also the asan and tsan builds
-                   of unit, contract and sim tests, a Clang build, and clang-tidy
+  --full           200 seeds in simulations of faults; real processes under real faults
+                   (tests/chaos); the asan and tsan builds of unit, contract and sim tests;
+                   a Clang build, and clang-tidy
   --preset PRESET  what to build, as in CMakePresets.json; default release
   -k REGEX         only CTest entries whose name matches
   --no-install     take packages and LibTorch as they are
@@ -78,6 +79,7 @@ fi
 if ((${#failed[@]} == 0)); then
   if [[ -n $full ]]; then
     PA_FULL_SIZE=1 PA_SIM_SEEDS=${PA_SIM_SEEDS:-1..200} build_and_test "$preset"
+    stage "chaos" env PA_BIN_DIR="$PWD/build/$preset/bin" python3 -B tests/chaos/chaos.py --requests 300 || true
     for sanitized in asan tsan; do
       build_and_test "$sanitized" --label-regex '^(unit|contract|sim)$'
     done

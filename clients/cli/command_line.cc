@@ -62,6 +62,10 @@ void add_run(CLI::App& app, RunOptions& options) {
                    "Give up if the coordinator is silent for so long (default: never)")
         ->type_name("SECONDS")
         ->check(CLI::NonNegativeNumber);
+    app.add_option("--id", command.id,
+                   "The request's id, 32 hexadecimal digits: go on waiting for a request that was "
+                   "sent before (default: a new one)")
+        ->type_name("ID");
   }
   app.add_flag("--json", command.json, "Print the answer as one line of JSON");
   add_overrides(app, command.overrides, options.set);

@@ -29,6 +29,7 @@ struct RunCommand {
   std::string png_file;
   bool json = false;
   std::optional<double> patience_seconds;  ///< nullopt: for ever.
+  std::string id;                          ///< 32 hexadecimal digits; empty: a new one.
   RequestOverrides overrides;
 };
 

@@ -112,6 +112,11 @@ Result<Prepared> prepare(const RunCommand& command) {
   if (!request.ok()) return named(request.error());
   Submission submission;
   submission.id = make_request_id();
+  if (!command.id.empty()) {
+    const std::optional<RequestId> id = parse_request_id(command.id);
+    if (!id) return invalid("--id: expected 32 hexadecimal digits, found '" + command.id + "'");
+    submission.id = *id;
+  }
   submission.body = std::move(*json);
   submission.tensors = std::move(file.tensors);
   return Prepared{std::move(submission), std::move(*request)};
@@ -187,7 +192,9 @@ int sample(const RunCommand& command, Prepared prepared, Client& client, Interru
   Destination destination;
   ProgressBar bar;
   JobCallbacks callbacks;
+  bool accepted_once = false;
   callbacks.on_accepted = [&](const Accepted& accepted) -> Result<Buffer> {
+    accepted_once = true;
     PA_TRY(destination.open(command, accepted, request.samples));
     return destination.bytes;
   };
@@ -202,7 +209,10 @@ int sample(const RunCommand& command, Prepared prepared, Client& client, Interru
   bar.clear();
   if (!outcome.ok()) {
     if (outcome.error().code != Code::kUnavailable) client.settle(kSettleLimit);
-    return fail(outcome.error());
+    Error error = outcome.error();
+    if (error.code == Code::kUnavailable && accepted_once)
+      error.message += "; the same command with --id " + to_string(report.id) + " waits on for it";
+    return fail(error);
   }
   report.outcome = std::move(outcome).value();
   const auto model = command.png_file.empty() ? std::nullopt : model_info(client, request.model);

@@ -30,8 +30,14 @@ void Coordinator::on(const event::Submitted& event) {
     return resubmitted(*known, event.peer, submit);
   }
 
-  if (tombstones_.contains(submit.request))
-    return;  // a late copy of a Submit that was answered and acknowledged
+  if (tombstones_.contains(submit.request)) {
+    // Most likely a late copy, whose client does not listen any more.
+    return send(event.peer, Refused{submit.request,
+                                    invalid("request " + to_string(submit.request) +
+                                            " is over, and its result was delivered; make a new "
+                                            "id to run it again"),
+                                    0});
+  }
   Result<Admitted> admitted = check(submit, event.body);
   if (!admitted.ok()) return refuse(event.peer, submit.request, admitted.error());
 

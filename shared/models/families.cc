@@ -82,10 +82,8 @@ Status describe_noop(const WeightIndex& /*weights*/, YamlMap yaml, ModelDescript
 
 const std::vector<Family>& families() {
   static const std::vector<Family> kFamilies{
-      {"analytic", recognise_nothing, describe_analytic},
-      {"flux", looks_like_flux, describe_flux},
-      {"noop", recognise_nothing, describe_noop},
-      {"sdxl", looks_like_sdxl, describe_sdxl},
+      {"analytic", recognise_nothing, describe_analytic}, {"flux", looks_like_flux, describe_flux},
+      {"noop", recognise_nothing, describe_noop},         {"sdxl", looks_like_sdxl, describe_sdxl},
       {"zimage", looks_like_zimage, describe_zimage},
   };
   return kFamilies;

@@ -117,8 +117,8 @@ Result<Replica> load_replica(const ModelFolder& folder, const Device& device,
                                                compute_dtype(folder, device), progress));
       replica.loras = Loras(folder.loras, *replica.weights);
     }
-    replica.network = make_network(folder.description, folder.info.sampling.prediction,
-                                   replica.weights.get());
+    replica.network =
+        make_network(folder.description, folder.info.sampling.prediction, replica.weights.get());
     replica.colours = folder.colours;
     PA_TRY(load_labels(folder, device, replica));
     return replica;
