@@ -315,6 +315,10 @@ Engine::~Engine() = default;
 
 void Engine::add(ShardJob job) {
   const c10::InferenceMode guard;
+  if (!state_->postponed.empty()) {  // Those of a loaded model must not keep the others waiting.
+    state_->postponed.push_back(std::move(job));
+    return;
+  }
   state_->start(std::move(job));
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <system_error>
 
 #include "shared/core/units.h"
@@ -73,7 +74,9 @@ Status ModelStore::load(const std::string& directory, const StoreProgress& progr
   }
   std::sort(folders.begin(), folders.end());
   if (options_.memory_bytes == 0) {
-    options_.memory_bytes = std::max<std::int64_t>(free_memory_bytes(device_), 0) / 10 * 9;
+    const std::int64_t free = free_memory_bytes(device_);
+    options_.memory_bytes =
+        free < 0 ? std::numeric_limits<std::int64_t>::max() : free / 10 * 9;  // -1: unknown.
   }
   FileHashes hashes(default_hash_cache());
   for (const fs::path& path : folders) {

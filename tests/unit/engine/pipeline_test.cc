@@ -7,6 +7,7 @@
 #include "tests/support/shards.h"
 #include "worker/engine/engine.h"
 #include "worker/models/model_store.h"
+#include "worker/models/registry.h"
 #include "worker/models/tensors.h"
 
 namespace pa {
@@ -145,6 +146,42 @@ TEST_F(Pipeline, DeterministicRunsEqualBitForBitWhateverElseRuns) {
   mixed.add(job);
   const test::Outcome got = test::run(mixed);
   EXPECT_TRUE(at::equal(got.shards.at(1).joined(), want.shards.at(1).joined()));
+}
+
+/// Two models of which only one fits in memory at a time.
+TEST(ModelsThatDoNotFitTogether, TakeTurns) {
+  const Fixture fixture("models/flux_dev_b1_text33.safetensors");  // BF16: widened on a CPU.
+  const TempFolder models;
+  test::make_model_folder(models, "a", fixture);
+  test::make_model_folder(models, "b", fixture);
+  FileHashes hashes;
+  const std::int64_t bytes =
+      replica_size(read_model_folder(models.path("a"), hashes).value(), Device{}).owned_bytes;
+  ModelStore store(Device{}, {.memory_bytes = bytes + bytes / 2});
+  ASSERT_TRUE(store.load(models.path()).ok());
+  Request body;
+  body.op = Operation::kForward;
+  body.samples = 1;
+  body.positive = {Condition{"cond.0"}};
+  test::Tensors tensors{{"x", tensor(fixture, "in.x")},
+                        {"timestep", tensor(fixture, "in.timestep")}};
+  for (const char* const name : {"context", "y", "guidance"}) {
+    tensors[std::string("cond.0.") + name] = tensor(fixture, std::string("in.") + name);
+  }
+  const at::Tensor want = tensor(fixture, "out.y");
+  const Shape row(want.sizes().begin() + 1, want.sizes().end());
+  Engine engine(store, {});
+  for (std::uint64_t i = 1; i <= 4; ++i) {
+    body.model = i % 2 == 1 ? "a" : "b";
+    engine.add(test::make_job(i, body, row, {0}, tensors));
+  }
+  EXPECT_TRUE(store.is_loaded("a"));
+  const test::Outcome outcome = test::run(engine);
+  EXPECT_TRUE(engine.idle());
+  for (std::uint64_t i = 1; i <= 4; ++i) {
+    ASSERT_EQ(outcome.shards.at(i).rows.size(), 1U) << i;
+    EXPECT_LE((outcome.shards.at(i).rows.at(0) - want.flatten()).abs().max().item<double>(), 1e-3);
+  }
 }
 
 /// Whole runs of every family, whose samplers draw no noise on the way.

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/support/loaded_model.h"
 
 namespace pa {
@@ -72,6 +74,40 @@ TEST_P(NetworkFixture, TellsWhatItIs) {
       const std::int64_t size = input.shape[axis];
       EXPECT_TRUE(size < 0 || shape[axis + 1] == size) << name;
     }
+  }
+}
+
+/// Roundings along the longest path, as docs/models.md counts them.
+double roundings(const nlohmann::json& config, const std::string& family) {
+  const auto count = [&](const char* key) { return config.value(key, 2.0); };
+  if (family == "flux") return 12 + 11 * count("depth") + 6 * count("depth_single_blocks");
+  if (family == "zimage") return 12 + 12 * (count("n_layers") + count("n_refiner_layers"));
+  double blocks = 0;
+  double transformers = 1;
+  for (const auto& n : config.value("num_res_blocks", std::vector<double>{2, 2}))
+    blocks += 2 * n + 1;
+  for (const auto& n : config.value("transformer_depth", std::vector<double>{0, 0, 2, 2})) {
+    transformers += 2 * n;
+  }
+  return 12 + 8 * (blocks + 2) + 14 * transformers;
+}
+
+TEST_P(NetworkFixture, ComputesInHalfPrecisionWithinTheBound) {
+  constexpr double kGain = 4;
+  const auto rms = [](const at::Tensor& t) { return std::sqrt(t.pow(2).mean().item<double>()); };
+  for (const auto& [dtype, unit] :
+       {std::pair{"BF16", std::ldexp(1.0, -9)}, {"F16", std::ldexp(1.0, -12)}}) {
+    const Replica full = test::load_model(fixture_).value();
+    const Replica half = test::load_model(fixture_, std::string("dtype: ") + dtype + "\n").value();
+    const Rows rows = test::fixture_row(fixture_, 0);
+    const at::Tensor want = full.network->forward(rows).value();
+    const at::Tensor got = half.network->forward(rows).value();
+    EXPECT_EQ(got.scalar_type(), at::kFloat);
+    const double n = roundings(fixture_.meta["config"], fixture_.meta["family"]);
+    const double gain = rms(got - want) / (rms(want) * unit * std::sqrt(n));
+    RecordProperty(std::string("gain_") + dtype, std::to_string(gain));
+    EXPECT_LE(gain, kGain) << dtype;
+    EXPECT_GT(gain, 0.0) << dtype;
   }
 }
 
