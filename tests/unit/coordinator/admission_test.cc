@@ -120,6 +120,35 @@ TEST(Admission, RefusesByNameAndSaysWhatWasExpected) {
   EXPECT_THAT(refusal(request, {}), HasSubstr("/positive: model 'digits' needs conditioning"));
 }
 
+TEST(Admission, MasksAndAreasAreChecked) {
+  Request request = sample_of(2);
+  request.inpaint = true;
+  EXPECT_THAT(refusal(request, {}), HasSubstr("/tensors/mask: inpaint needs the tensor 'mask'"));
+  EXPECT_THAT(refusal(request, {f32("mask", {3, 1, 8, 8})}),
+              HasSubstr("expected F32 [1 or 2, 1, 8, 8]"));
+  EXPECT_EQ(refusal(request, {f32("mask", {1, 1, 64, 64})}), "admitted");
+  EXPECT_EQ(refusal(request, {f32("mask", {2, 1, 8, 8}), f32("inpaint_noise", {2, 1, 8, 8})}),
+            "admitted");
+  request.inpaint_noise = InpaintNoise::kGiven;
+  EXPECT_THAT(refusal(request, {f32("mask", {1, 1, 8, 8})}),
+              HasSubstr("/inpaint/noise: inpaint.noise is 'given'"));
+  request.inpaint = false;
+  EXPECT_THAT(refusal(request, {f32("mask", {1, 1, 8, 8})}), HasSubstr("expected 'inpaint'"));
+
+  request = sample_of(2);
+  request.labels.clear();
+  Condition condition;
+  condition.tensors = "cond.0";
+  request.positive = {condition, condition};
+  request.positive[1].mask = "hole";
+  std::vector<TensorEntry> tensors = {f32("cond.0.context", {1, 4, 32}), f32("cond.0.y", {1, 16})};
+  EXPECT_THAT(refusal(request, tensors), HasSubstr("/positive/1/mask: there is no tensor 'hole'"));
+  tensors.push_back(f32("hole", {1, 8, 8}));
+  EXPECT_EQ(refusal(request, tensors), "admitted");
+  request.positive[0].area = {4, 4, 8, 0};
+  EXPECT_THAT(refusal(request, tensors), HasSubstr("/positive/0/area: the area [4, 4, 8, 0]"));
+}
+
 TEST(Admission, GuidanceNeedsANegativeOrTheLabelNone) {
   Request request = sample_of(2);
   request.guidance.cfg = 3;

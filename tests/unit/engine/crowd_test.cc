@@ -9,6 +9,7 @@
 
 #include "shared/sampling/samplers.h"
 #include "shared/sampling/schedules.h"
+#include "tests/support/paths.h"
 #include "tests/support/shards.h"
 #include "worker/engine/engine.h"
 #include "worker/models/analytic.h"
@@ -30,7 +31,7 @@ class CrowdTest : public ::testing::Test {
   };
 
   CrowdTest() {
-    PA_CHECK(store_.load(std::string(PA_SOURCE_DIR) + "/config/models").ok());
+    PA_CHECK(store_.load(test::source_path("config/models")).ok());
     Replica analytic;
     analytic.info.name = "analytic";
     analytic.info.family = "analytic";
