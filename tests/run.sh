@@ -78,7 +78,7 @@ fi
 
 if ((${#failed[@]} == 0)); then
   if [[ -n $full ]]; then
-    PA_SIM_SEEDS=${PA_SIM_SEEDS:-1..200} build_and_test "$preset"
+    PA_FULL_SIZE=1 PA_SIM_SEEDS=${PA_SIM_SEEDS:-1..200} build_and_test "$preset"
     stage "chaos" env PA_BIN_DIR="$PWD/build/$preset/bin" python3 -B tests/chaos/chaos.py --requests 300 || true
     for sanitized in asan tsan; do
       build_and_test "$sanitized" --label-regex '^(unit|contract|sim)$'

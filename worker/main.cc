@@ -90,6 +90,8 @@ class Program {
     compute_options.device = *device;
     compute_options.threads = config_.threads;
     compute_options.models = config_.models;
+    compute_options.store.memory_bytes =
+        static_cast<std::int64_t>(config_.limits.model_memory_bytes);
     compute_options.engine = {.max_rows = config_.limits.max_rows,
                               .noise_threads = noise_threads(*device),
                               .sim = config_.sim};
@@ -101,6 +103,10 @@ class Program {
     if (!ready->ok()) return fail(ready->error());
     metrics.device_ready(config_.device, (*ready)->device_name);
     metrics.model_loaded((*ready)->load_seconds);
+    for (const BrokenModel& model : (*ready)->broken) {
+      log_error("model.broken", {{"model", model.name}, {"error", model.error.message}});
+    }
+    metrics.models_broken(std::ssize((*ready)->broken));
     for (const ModelInfo& model : (*ready)->models) {
       log_info("model.loaded", {{"model", model.name},
                                 {"family", model.family},
@@ -116,6 +122,7 @@ class Program {
     while (true) {
       health_.turned();
       if (std::optional<Result<ComputeReady>> ready = compute.poll_ready()) return ready;
+      health_.set_not_ready("loading models: " + compute.loading());
       while (const std::optional<int> signal = signals_.take()) {
         if (*signal == SIGTERM || *signal == SIGINT) return std::nullopt;
       }

@@ -225,8 +225,12 @@ std::variant<Command, int> parse_command_line(int argc, const char* const* argv)
 
   InspectCommand inspect;
   CLI::App* inspect_app =
-      app.add_subcommand("inspect", "What a weights, request or result file is");
-  inspect_app->add_option("FILE", inspect.file, "A safetensors file")->required();
+      app.add_subcommand("inspect", "What a weights, LoRA, request or result file is");
+  inspect_app->add_option("FILE", inspect.file, "A safetensors file, or a model's folder")
+      ->required();
+  inspect_app
+      ->add_option("--model", inspect.model, "Weights, or a model's folder, that a LoRA is for")
+      ->type_name("PATH");
   inspect_app->add_flag("--all", inspect.all, "List every tensor");
   inspect_app->add_flag("--hash", inspect.hash, "Also the file's SHA-256");
 

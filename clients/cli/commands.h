@@ -49,7 +49,9 @@ struct CancelCommand {
 };
 
 struct InspectCommand {
-  std::string file;
+  std::string file;  ///< Or a model's folder.
+  std::string
+      model;  ///< Weights that a LoRA is compared with, a file or a model's folder; or empty.
   bool hash = false;
   bool all = false;
 };

@@ -2,16 +2,19 @@
 
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 
 #include "clients/cli/commands.h"
 #include "clients/cli/exit_code.h"
 #include "clients/cli/sha256.h"
 #include "clients/cli/table.h"
-#include "clients/cli/weights_family.h"
+#include "clients/cli/weights_report.h"
 #include "shared/core/units.h"
 #include "shared/io/request_json.h"
 #include "shared/io/safetensors.h"
+#include "shared/models/lora.h"
+#include "shared/models/model_folder.h"
 
 namespace pa::cli {
 namespace {
@@ -55,42 +58,58 @@ void print_metadata(const SafetensorsFile& file) {
   }
 }
 
-/// What the file is for, on one line, and what is wrong with it in `problems`.
-std::string kind_of(const SafetensorsFile& file, std::vector<std::string>& problems) {
+/// What the file is for, and what is wrong with it.
+WeightsReport report_of(const SafetensorsFile& file, const std::string& model) {
   const auto& metadata = file.metadata();
-  if (metadata.contains("result")) return "result";
-  if (const auto request = metadata.find("request"); request != metadata.end()) {
-    const auto parsed = parse_request(request->second);
-    if (!parsed.ok())
-      problems.push_back("request" + parsed.error().field + ": " + parsed.error().message);
-    return "request";
+  WeightsReport report;
+  if (metadata.contains("result")) {
+    report.lines.emplace_back("kind", "result");
+    return report;
   }
-  Shapes shapes;
-  for (const TensorView& tensor : file.tensors())
-    shapes.emplace(tensor.spec.name, tensor.spec.shape);
-  WeightsFamily family = recognise(shapes);
-  problems.insert(problems.end(), family.problems.begin(), family.problems.end());
-  if (family.family == "lora") return "LoRA";
-  if (family.family.empty()) return "tensors of no family that this program knows";
-  std::string kind = "weights of family " + family.family + ", " + family.naming + " names";
-  for (const auto& [name, size] : family.sizes) kind += "\n  " + name + ": " + size;
-  return kind;
+  if (const auto request = metadata.find("request"); request != metadata.end()) {
+    report.lines.emplace_back("kind", "request");
+    const auto parsed = parse_request(request->second);
+    if (!parsed.ok()) {
+      report.problems.push_back("request" + parsed.error().field + ": " + parsed.error().message);
+    }
+    return report;
+  }
+  return looks_like_lora(file.tensors()) ? report_lora(file, model) : report_weights(file);
+}
+
+int print(const WeightsReport& report) {
+  for (const std::string& problem : report.problems) std::printf("problem: %s\n", problem.c_str());
+  return report.problems.empty() ? kDone : kInvalid;
+}
+
+void print_lines(const std::string& file, const WeightsReport& report) {
+  std::printf("file: %s\n", file.c_str());
+  for (const auto& [what, value] : report.lines) {
+    std::printf("%s: %s\n", what.c_str(), value.c_str());
+  }
 }
 
 }  // namespace
 
 int run(const InspectCommand& command) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(command.file, ignored)) {
+    const WeightsReport report = report_folder(command.file);
+    print_lines(command.file, report);
+    return print(report);
+  }
+  if (const std::string why = refused_format(command.file); !why.empty()) {
+    return fail(invalid(command.file + ": " + why));
+  }
   const auto file = SafetensorsFile::open(command.file);
   if (!file.ok()) return fail(file.error());
-  std::vector<std::string> problems;
-  const std::string kind = kind_of(*file, problems);
-  std::printf("file: %s\nkind: %s\n", command.file.c_str(), kind.c_str());
+  const WeightsReport report = report_of(*file, command.model);
+  print_lines(command.file, report);
   print_summary(*file);
   if (command.hash) std::printf("sha256: %s\n", sha256(file->image()).c_str());
   print_metadata(*file);
   print_tensors(*file, command.all);
-  for (const std::string& problem : problems) std::printf("problem: %s\n", problem.c_str());
-  return problems.empty() ? kDone : kInvalid;
+  return print(report);
 }
 
 }  // namespace pa::cli

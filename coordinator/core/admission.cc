@@ -71,6 +71,7 @@ class Admission {
                      "/samples");
     }
     PA_TRY(refuse_what_is_missing_here());
+    PA_TRY(check_loras());
     PA_TRY(check_tensor_names());
     PA_TRY(request_.op == Operation::kSample ? check_sample() : check_forward());
     PA_TRY(check_conditions());
@@ -91,8 +92,24 @@ class Admission {
     const auto refuse = [](const char* what, const char* field) {
       return invalid(std::string("this version does not support ") + what, field);
     };
-    if (!request_.loras.empty()) return refuse("LoRAs; leave 'loras' out", "/loras");
     if (request_.preview.every > 0) return refuse("previews; leave 'preview' out", "/preview");
+    return {};
+  }
+
+  Status check_loras() const {
+    for (std::size_t i = 0; i < request_.loras.size(); ++i) {
+      const std::string& name = request_.loras[i].name;
+      std::vector<std::string> names;
+      bool known = false;
+      for (const LoraInfo& lora : model_.loras) {
+        known = known || lora.name == name || lora.identity == name;
+        names.push_back(lora.name);
+      }
+      if (known) continue;
+      return invalid(
+          "model '" + model_.name + "' has no LoRA '" + name + "'" + suggestion(name, names),
+          "/loras/" + std::to_string(i) + "/name");
+    }
     return {};
   }
 

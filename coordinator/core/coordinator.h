@@ -99,7 +99,7 @@ class Coordinator {
 
   // Work: coordinator_work.cc
   void place(Job& job);
-  [[nodiscard]] std::vector<PlanCandidate> candidates(const std::string& model) const;
+  [[nodiscard]] std::vector<PlanCandidate> candidates(const Request& request) const;
   [[nodiscard]] std::vector<PlanShare> in_words(const Plan& plan) const;
   void unqueue(Job& job);
   void replace_all();

@@ -31,11 +31,11 @@ void Coordinator::explain(Job& job) {
 }
 
 void Coordinator::explain_by_weight(Job& job) {
-  job.plan = in_words(plan_by_weight(job.request.samples, candidates(job.request.model)));
+  job.plan = in_words(plan_by_weight(job.request.samples, candidates(job.request)));
 }
 
 std::optional<Plan> Coordinator::plan_forward(const Job& job, std::int64_t samples) {
-  const std::vector<PlanCandidate> able = candidates(job.request.model);
+  const std::vector<PlanCandidate> able = candidates(job.request);
   double weights = 0;
   int count = 0;
   for (const PlanCandidate& candidate : able) {
@@ -131,7 +131,7 @@ void Coordinator::explain_levelled(Job& job) {
     if (now.snapshot.devices[i].cost(1) < now.snapshot.devices[best].cost(1)) best = i;
   }
   job.plan.clear();
-  for (const PlanCandidate& candidate : candidates(job.request.model)) {
+  for (const PlanCandidate& candidate : candidates(job.request)) {
     const Worker& worker = workers_.all().at(candidate.worker);
     PlanShare share{
         worker.hello.name, worker.hello.device, worker.weight, 0, candidate.excluded, -1};

@@ -75,9 +75,25 @@ ShardInput cut(const Job& job, const std::vector<std::int64_t>& samples) {
   return cut;
 }
 
+/// The first LoRA of a request that `info` has not as `reference` has it; empty: none.
+std::string other_lora(const Request& request, const ModelInfo& reference, const ModelInfo& info) {
+  const auto identity = [](const ModelInfo& model, const std::string& name) {
+    const auto found = std::find_if(
+        model.loras.begin(), model.loras.end(),
+        [&](const LoraInfo& lora) { return lora.name == name || lora.identity == name; });
+    return found == model.loras.end() ? std::string() : found->identity;
+  };
+  for (const LoraRef& lora : request.loras) {
+    if (identity(reference, lora.name) != identity(info, lora.name)) return lora.name;
+  }
+  return {};
+}
+
 }  // namespace
 
-std::vector<PlanCandidate> Coordinator::candidates(const std::string& model) const {
+std::vector<PlanCandidate> Coordinator::candidates(const Request& request) const {
+  const std::string& model = request.model;
+  const ModelInfo* const reference = workers_.model(model);
   const std::string identity = workers_.identity_of(model);
   std::vector<PlanCandidate> candidates;
   for (const auto& [id, worker] : workers_.all()) {
@@ -89,6 +105,8 @@ std::vector<PlanCandidate> Coordinator::candidates(const std::string& model) con
       candidate.excluded = "has no model '" + model + "'";
     } else if (info->identity != identity) {
       candidate.excluded = "its files of model '" + model + "' differ from the other workers'";
+    } else if (const std::string lora = other_lora(request, *reference, *info); !lora.empty()) {
+      candidate.excluded = "its file of LoRA '" + lora + "' is not the other workers'";
     }
     candidates.push_back(std::move(candidate));
   }
@@ -140,7 +158,7 @@ void Coordinator::place(Job& job) {
   job.queue.clear();
   ready_.erase(job.id);
 
-  const std::vector<PlanCandidate> able = candidates(job.request.model);
+  const std::vector<PlanCandidate> able = candidates(job.request);
   if (levelled && std::any_of(able.begin(), able.end(), [](const PlanCandidate& candidate) {
         return candidate.excluded.empty() && candidate.weight > 0;
       })) {

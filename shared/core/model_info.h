@@ -30,6 +30,14 @@ struct SamplingInfo {
   friend bool operator==(const SamplingInfo&, const SamplingInfo&) = default;
 };
 
+/// A LoRA file that a worker can put on a model.
+struct LoraInfo {
+  std::string name;
+  std::string identity;  ///< "sha256:..." of the file.
+
+  friend bool operator==(const LoraInfo&, const LoraInfo&) = default;
+};
+
 /// What a worker can run, as it announces it, and what a request is checked against before any device sees it.
 struct ModelInfo {
   std::string name;      ///< The folder's name.
@@ -42,6 +50,7 @@ struct ModelInfo {
   double pixel_min = 0;             ///< If pixel_max > pixel_min, latents are pixels in this range.
   double pixel_max = 0;
   std::int64_t parameters = 0;
+  std::vector<LoraInfo> loras;  ///< By name.
 
   friend bool operator==(const ModelInfo&, const ModelInfo&) = default;
 };

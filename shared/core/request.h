@@ -64,8 +64,11 @@ struct Condition {
 };
 
 struct LoraRef {
-  std::string name;
+  std::string name;  ///< In the model's LoRA folder, or "sha256:..." of the file.
   double strength = 1.0;
+  bool allow_unmatched = false;  ///< Layers that the network does not have are left out.
+
+  friend bool operator==(const LoraRef&, const LoraRef&) = default;
 };
 
 struct Preview {

@@ -135,11 +135,12 @@ void read_conditions(const Place& place, std::vector<Condition>& out) {
 }
 
 void read_lora(const Place& place, LoraRef& out) {
-  static const Names<2> kFields{"name", "strength"};
+  static const Names<3> kFields{"name", "strength", "allow_unmatched"};
   const Object object(place, kFields);
   object.require("name", "the LoRA's name, or sha256:... of its file");
   object.with("name", [&](const Place& p) { p.read(out.name, 1, kMaxText); });
   object.with("strength", [&](const Place& p) { p.read(out.strength, -1000.0, 1000.0); });
+  object.with("allow_unmatched", [&](const Place& p) { p.read(out.allow_unmatched); });
 }
 
 void read_preview(const Place& place, Preview& out) {
@@ -335,6 +336,7 @@ Json json_of(const Condition& condition) {
 Json json_of(const LoraRef& lora) {
   Json object = {{"name", lora.name}};
   put(object, "strength", lora.strength, LoraRef{}.strength);
+  put(object, "allow_unmatched", lora.allow_unmatched, LoraRef{}.allow_unmatched);
   return object;
 }
 

@@ -322,4 +322,14 @@ const TensorView* SafetensorsFile::find(std::string_view name) const {
 std::shared_ptr<const void> SafetensorsFile::keep_alive() const { return mapped_; }
 std::span<const std::byte> SafetensorsFile::image() const { return mapped_->image(); }
 
+void forget_pages(std::span<const std::byte> bytes) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
+  const std::uintptr_t first = (begin + page - 1) / page * page;
+  const std::uintptr_t last = (begin + bytes.size()) / page * page;
+  if (first >= last) return;
+  // An address of the map, which is nobody's object. That it fails is no harm.
+  (void)::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);  // NOLINT
+}
+
 }  // namespace pa

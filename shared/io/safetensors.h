@@ -70,6 +70,10 @@ class SafetensorsFile {
   std::shared_ptr<const Mapped> mapped_;
 };
 
+/// Gives back the memory of pages that lie within `bytes` of a mapped file: they are read from the
+/// file again when they are needed.
+void forget_pages(std::span<const std::byte> bytes);
+
 /// Writes a file in one go: under another name in the same folder first, then renamed, so that
 /// `path` is never half a file. Tensors with wide elements come first, which keeps all aligned.
 ///

@@ -232,6 +232,14 @@ struct Fields<SamplingInfo> {
 };
 
 template <>
+struct Fields<LoraInfo> {
+  static void visit(auto& v, auto& m) {
+    v.need("name", m.name);
+    v.need("identity", m.identity);
+  }
+};
+
+template <>
 struct Fields<ModelInfo> {
   static void visit(auto& v, auto& m) {
     v.need("name", m.name);
@@ -244,6 +252,7 @@ struct Fields<ModelInfo> {
     v.may("pixel_min", m.pixel_min);
     v.may("pixel_max", m.pixel_max);
     v.may("parameters", m.parameters);
+    v.may("loras", m.loras);
   }
 };
 

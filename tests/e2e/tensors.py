@@ -6,10 +6,11 @@ import struct
 import numpy as np
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1"}
+BITS = {"BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1"}  # What NumPy has no type for.
 
 
 class File:
-    """`metadata` is a dict of texts; `tensors` a dict of arrays. BF16 is kept as its bits, a U16."""
+    """`metadata` is a dict of texts; `tensors` a dict of arrays. BF16 and F8 are kept as their bits."""
 
     def __init__(self, path):
         raw = path.read_bytes()
@@ -19,7 +20,7 @@ class File:
         self.tensors, self.dtypes = {}, {}
         for name, entry in header.items():
             begin, end = entry["data_offsets"]
-            values = np.frombuffer(raw[8 + length + begin : 8 + length + end], DTYPES.get(entry["dtype"], "<u2"))
+            values = np.frombuffer(raw[8 + length + begin : 8 + length + end], DTYPES.get(entry["dtype"]) or BITS[entry["dtype"]])
             self.tensors[name] = values.reshape(entry["shape"])
             self.dtypes[name] = entry["dtype"]
 

@@ -62,7 +62,7 @@ FIELDS = {
     "too few labels": ({"labels": ["1"]}, r"/labels: expected one label a sample, 2, found 1"),
     "no conditioning": ({"labels": None}, r"/positive: .*give 'positive' or 'labels'"),
     "another latent": ({"latent_shape": [1, 8, 9]}, r"/latent_shape: .*\[1, 8, 9\]; model 'digits' takes \[1, 8, 8\]"),
-    "something of a later version": ({"loras": [{"name": "x", "strength": 1}]}, r"/loras: .*does not support LoRAs"),
+    "a LoRA nobody knows": ({"loras": [{"name": "x", "strength": 1}]}, r"/loras/0/name: .*no LoRA 'x'"),
     "noise that is not there": ({"noise": "given"}, r"/noise: .*no tensor 'noise'"),
     "a request for another command": ({"op": "forward"}, r"/op: .*use pa forward"),
 }

@@ -39,19 +39,10 @@ class TempFolder {
   std::filesystem::path path_;
 };
 
-/// model.yaml for the network of a FLUX fixture, with the sampling of the pipelines made with it.
-inline std::string flux_yaml(const nlohmann::json& config) {
-  const auto axes = config["axes_dim"].get<std::vector<int>>();
-  return "family: flux\n"
-         "config:\n"
-         "  axes_dim: [" +
-         std::to_string(axes[0]) + ", " + std::to_string(axes[1]) + ", " + std::to_string(axes[2]) +
-         "]\n"
-         "  num_heads: " +
-         std::to_string(config["num_heads"].get<int>()) +
-         "\n"
-         "prediction: flow\n"
-         "sampling: {type: flux, shift: 1.15}\n";
+/// model.yaml for the network of a fixture: its family, and its config as it stands there.
+inline std::string model_yaml(const Fixture& fixture) {
+  return "family: " + fixture.meta["family"].get<std::string>() +
+         "\nconfig: " + fixture.meta["config"].dump() + "\n";
 }
 
 /// The weights of a model fixture under the names they have in people's files.
@@ -66,10 +57,10 @@ inline std::vector<TensorView> weights_of(const Fixture& fixture) {
   return weights;
 }
 
-/// Makes `models`/`name` a folder with the network of a FLUX fixture.
-inline void make_flux_folder(const TempFolder& models, const std::string& name,
-                             const Fixture& fixture) {
-  models.write(name + "/model.yaml", flux_yaml(fixture.meta["config"]));
+/// Makes `models`/`name` a folder with the network of a fixture.
+inline void make_model_folder(const TempFolder& models, const std::string& name,
+                              const Fixture& fixture) {
+  models.write(name + "/model.yaml", model_yaml(fixture));
   const Status written =
       write_safetensors(models.path(name + "/weights.safetensors"), {}, weights_of(fixture));
   PA_CHECK(written.ok());

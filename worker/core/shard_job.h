@@ -52,6 +52,7 @@ struct PassDone {
   double network_seconds = 0;  ///< Inside Network::forward.
   Shape row;                   ///< Of x, without the row axis.
   bool fits = true;  ///< False: there was no memory for so many rows; nothing was computed.
+  double switch_seconds = 0;  ///< Putting on other LoRAs before it; 0: the right ones were on.
 };
 
 /// A sample left its shard before its end, as it was asked to.

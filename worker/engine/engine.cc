@@ -44,6 +44,7 @@ struct Claimant {
 };
 
 struct Shard {
+  std::shared_ptr<Replica> replica;  ///< In use while the shard runs.
   std::unique_ptr<ShardRun> run;
   std::uint64_t claimant = 0;        ///< Key of its request's Claimant.
   std::vector<std::int64_t> groups;  ///< [rows * terms] which rows each fits together with.
@@ -76,6 +77,7 @@ struct Engine::State {
   std::map<RequestId, std::uint64_t> claimant_of;
   std::uint64_t last_claimant = 0;
   std::vector<EngineReport> ready;  ///< Made outside a pass.
+  std::vector<ShardJob> postponed;  ///< Their models are to be loaded first.
   std::vector<std::string> groups;  ///< Rows of equal fit() -> the index of it.
   RowMemory memory;
   RowStacker stacker;
@@ -88,24 +90,28 @@ struct Engine::State {
   bool resume(std::vector<EngineReport>& out);
   std::vector<PassRow> choose();
   void evaluate(const std::vector<PassRow>& pass, std::vector<EngineReport>& out);
-  Result<at::Tensor> forward(const std::vector<PassRow>& pass, double& network_seconds);
+  Result<at::Tensor> forward(const std::vector<PassRow>& pass, PassDone& done);
   void sleep_like_sim(Clock::time_point start, std::size_t rows) const;
 };
 
 void Engine::State::start(ShardJob job) {
   const ShardJob kept{job.shard, job.request, {}, job.samples, {}, {}, {}};
-  Replica* const replica = models.find(job.body.model);
+  Result<std::shared_ptr<Replica>> replica = models.acquire(job.body.model);
+  if (!replica.ok() && replica.error().code == Code::kOverloaded && !shards.empty()) {
+    postponed.push_back(std::move(job));  // Until models in use make room.
+    return;
+  }
   Result<std::unique_ptr<ShardRun>> run =
-      replica == nullptr
-          ? Error{Code::kUnavailable, "there is no model '" + job.body.model + "' here", "/model"}
-          : guarded<std::unique_ptr<ShardRun>>([&] {
-              return ShardRun::start(std::move(job), *replica, models.device(), noise_maker);
-            });
+      !replica.ok() ? Error{replica.error().code, replica.error().message, "/model"}
+                    : guarded<std::unique_ptr<ShardRun>>([&] {
+                        return ShardRun::start(std::move(job), **replica, models.device(),
+                                               noise_maker);
+                      });
   if (!run.ok()) {
     ready.emplace_back(failed_rows(kept, 0, std::ssize(kept.samples), run.error()));
     return;
   }
-  Shard shard{std::move(run).value(), 0, {}};
+  Shard shard{std::move(replica).value(), std::move(run).value(), 0, {}};
   number_rows(shard);
   shard.claimant = enter(shard.run->job().body, shard.run->job().request);
   shard.run->take_finished(ready);  // What needed no pass.
@@ -251,8 +257,7 @@ void Engine::State::sleep_like_sim(Clock::time_point start, std::size_t rows) co
       start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds)));
 }
 
-Result<at::Tensor> Engine::State::forward(const std::vector<PassRow>& pass,
-                                          double& network_seconds) {
+Result<at::Tensor> Engine::State::forward(const std::vector<PassRow>& pass, PassDone& done) {
   Replica& replica = pass.front().shard->replica();
   const c10::Device device = torch_device(models.device());
   std::vector<QueryRow> queries;
@@ -261,11 +266,14 @@ Result<at::Tensor> Engine::State::forward(const std::vector<PassRow>& pass,
     return overloaded("the simulated device has memory for " +
                       std::to_string(options.sim->memory_rows) + " rows");
   }
+  const Clock::time_point before = Clock::now();
+  PA_ASSIGN(const bool switched, replica.loras.put_on(pass.front().shard->job().body.loras));
+  if (switched) done.switch_seconds = seconds_since(before);
   const Rows rows = stacker.stack(queries, device);
   const Clock::time_point start = Clock::now();
   PA_ASSIGN(at::Tensor result, replica.network->forward(rows));
   if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
-  network_seconds = seconds_since(start);
+  done.network_seconds = seconds_since(start);
   if (result.sizes() != rows.x.sizes() || result.scalar_type() != at::kFloat) {
     return internal("the network answered with " + to_string(result.sizes().vec()) +
                     "; expected F32 " + to_string(rows.x.sizes().vec()));
@@ -278,15 +286,15 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
   const std::string shape = pass.front().shard->fit(pass.front().row, pass.front().term);
   const Shape row = pass.front().shard->shape(pass.front().term);
   const Clock::time_point start = Clock::now();
-  double network_seconds = 0;
-  const Result<at::Tensor> answer =
-      guarded<at::Tensor>([&] { return forward(pass, network_seconds); });
+  PassDone done{pass.front().shard->replica().info.name, count, 0, 0, row, true};
+  const Result<at::Tensor> answer = guarded<at::Tensor>([&] { return forward(pass, done); });
   if (!answer.ok() && answer.error().code == Code::kOverloaded && count > 1) {
     // The failed pass's tensors are gone by now. Its rows still wait, and fewer may fit.
     stacker.clear();
     if (!torch_device(models.device()).is_cpu()) at::accelerator::emptyCache();
     memory.failed(shape, count);
-    out.emplace_back(PassDone{pass.front().shard->replica().info.name, count, 0, 0, row, false});
+    done.fits = false;
+    out.emplace_back(std::move(done));
     return;
   }
   if (answer.ok()) memory.fitted(shape, count);
@@ -313,8 +321,8 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
   for (const PassRow& each : pass) {
     each.shard->spend(each.row, seconds / static_cast<double>(count));
   }
-  out.emplace_back(PassDone{pass.front().shard->replica().info.name, count, seconds,
-                            network_seconds, row, true});
+  done.seconds = seconds;
+  out.emplace_back(std::move(done));
   std::vector<ShardRun*> touched;
   for (const PassRow& each : pass) {
     if (touched.empty() || touched.back() != each.shard) touched.push_back(each.shard);
@@ -332,6 +340,10 @@ Engine::~Engine() = default;
 
 void Engine::add(ShardJob job) {
   const c10::InferenceMode guard;
+  if (!state_->postponed.empty()) {  // Those of a loaded model must not keep the others waiting.
+    state_->postponed.push_back(std::move(job));
+    return;
+  }
   state_->start(std::move(job));
 }
 
@@ -340,6 +352,7 @@ void Engine::cancel(ShardId shard) {
   for (Shard& held : state_->shards) {
     if (held.run->job().shard == shard) held.run->drop();
   }
+  std::erase_if(state_->postponed, [&](const ShardJob& job) { return job.shard == shard; });
   state_->remove_finished();
   std::erase_if(state_->ready, [&](const EngineReport& report) {
     return std::visit(
@@ -364,10 +377,15 @@ void Engine::leave(ShardId shard, std::int64_t sample) {
   state_->remove_finished();
 }
 
-bool Engine::idle() const { return state_->shards.empty() && state_->ready.empty(); }
+bool Engine::idle() const {
+  return state_->shards.empty() && state_->ready.empty() && state_->postponed.empty();
+}
 
 void Engine::pass(std::vector<EngineReport>& out) {
   const c10::InferenceMode guard;
+  if (state_->shards.empty()) {
+    for (ShardJob& job : std::exchange(state_->postponed, {})) state_->start(std::move(job));
+  }
   std::move(state_->ready.begin(), state_->ready.end(), std::back_inserter(out));
   state_->ready.clear();
   while (true) {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "worker/models/latent_colours.h"
+#include "shared/models/latent_colours.h"
 
 namespace pa {
 

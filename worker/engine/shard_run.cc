@@ -43,9 +43,7 @@ Shape ShardRun::shape(std::size_t term) const {
 
 std::string ShardRun::fit(std::int64_t row, std::size_t term) const {
   std::string text = replica_->info.name + to_string(shape(term));
-  for (const LoraRef& lora : job_.body.loras) {
-    text += lora.name + "*" + std::to_string(lora.strength) + ",";
-  }
+  text += Loras::text_of(job_.body.loras);
   for (const auto& [name, ref] : terms_[term].inputs.row(row)) {
     text += name + to_string(ref.base.sizes().slice(1).vec());
   }

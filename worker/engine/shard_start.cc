@@ -57,9 +57,7 @@ Result<std::unique_ptr<ShardRun>> ShardRun::start(ShardJob job, Replica& replica
       run->job_.result.dtype != DType::kF32) {
     return invalid("expected a result of F32 with one row a sample");
   }
-  if (!run->job_.body.loras.empty()) {
-    return invalid("this version does not support LoRAs", "/loras");
-  }
+  PA_TRY(replica.loras.check(run->job_.body.loras));
   PA_ASSIGN(const ShardTensors tensors, ShardTensors::of(run->job_));
   run->trajectories_.resize(run->job_.samples.size());
   run->forward_ = run->job_.body.op == Operation::kForward;

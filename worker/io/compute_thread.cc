@@ -6,7 +6,6 @@
 #include <memory>
 
 #include "shared/io/clock.h"
-#include "worker/models/model_store.h"
 
 namespace pa {
 namespace {
@@ -31,6 +30,11 @@ ComputeThread::~ComputeThread() {
 }
 
 std::optional<Result<ComputeReady>> ComputeThread::poll_ready() { return ready_.try_pop(); }
+
+std::string ComputeThread::loading() const {
+  const MutexLock lock(loading_mutex_);
+  return loading_;
+}
 
 void ComputeThread::run(ShardJob job) {
   waiting_.emplace_back(std::move(job));
@@ -62,7 +66,7 @@ std::int64_t ComputeThread::free_memory_bytes() const {
 
 void ComputeThread::main() {
   const c10::InferenceMode inference;
-  ModelStore store(options_.device);
+  ModelStore store(options_.device, options_.store);
   Result<ComputeReady> ready = start(store);
   const bool good = ready.ok();
   started_ = good;
@@ -76,10 +80,14 @@ void ComputeThread::main() {
 Result<ComputeReady> ComputeThread::start(ModelStore& store) {
   const TimePoint began = steady_now();
   PA_TRY(start_device(options_.device, options_.threads));
-  PA_TRY(store.load(options_.models));
-  PA_TRY(store.warm_up());
+  PA_TRY(store.load(options_.models, [this](const std::string& model, double part) {
+    const MutexLock lock(loading_mutex_);
+    loading_ = model + " " + std::to_string(static_cast<int>(100 * part)) + "%";
+    return !stopping_;
+  }));
   ComputeReady ready;
   ready.models = store.infos();
+  ready.broken = store.broken();
   ready.device_name = device_name(options_.device);
   ready.numerics_id = numerics_id(options_.device);
   ready.load_seconds = to_seconds(steady_now() - began);

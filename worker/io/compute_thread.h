@@ -10,11 +10,13 @@
 
 #include "shared/core/model_info.h"
 #include "shared/core/result.h"
+#include "shared/io/mutex.h"
 #include "shared/io/queue.h"
 #include "shared/io/wakeup.h"
 #include "worker/engine/engine.h"
 #include "worker/io/compute_link.h"
 #include "worker/models/device.h"
+#include "worker/models/model_store.h"
 
 namespace pa {
 
@@ -22,6 +24,7 @@ struct ComputeOptions {
   Device device;
   std::int64_t threads = 1;  ///< LibTorch's, for one operation.
   std::string models;        ///< Directory of model folders.
+  StoreOptions store;
   EngineOptions engine;
   std::size_t queue = 4096;  ///< Orders and reports that may wait, each way.
 };
@@ -31,6 +34,7 @@ struct ComputeReady {
   std::vector<ModelInfo> models;
   std::string device_name;
   std::string numerics_id;
+  std::vector<BrokenModel> broken;  ///< Models that cannot be used, and stopped none that can.
   double load_seconds = 0;
 };
 
@@ -47,6 +51,9 @@ class ComputeThread : public ComputeLink {
 
   /// How starting went, once; nullopt until then. After an error the thread does nothing more.
   [[nodiscard]] std::optional<Result<ComputeReady>> poll_ready();
+
+  /// The model that is being loaded, and how far, as "flux-dev 40%"; empty before and after.
+  [[nodiscard]] std::string loading() const;
 
   void run(ShardJob job) override;
   void cancel(ShardId shard) override;
@@ -74,6 +81,8 @@ class ComputeThread : public ComputeLink {
   BoundedQueue<Order> orders_;  ///< Loop -> compute.
   BoundedQueue<EngineReport> reports_;           ///< Compute -> loop.
   BoundedQueue<Result<ComputeReady>> ready_{1};  ///< Compute -> loop.
+  mutable Mutex loading_mutex_;
+  std::string loading_ GUARDED_BY(loading_mutex_);
   std::atomic<bool> started_ = false;
   std::atomic<bool> stopping_ = false;
   std::thread thread_;

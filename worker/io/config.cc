@@ -113,6 +113,10 @@ Settings worker_settings(WorkerConfig& config) {
   settings.integer("limits.credit_samples", config.limits.credit_samples, {1, 4096},
                    "Samples held beyond those running, so that the device never waits for the "
                    "network. Fewer leave more for other devices to take.");
+  settings.bytes(
+      "limits.model_memory_bytes", config.limits.model_memory_bytes, {0, std::uint64_t{1} << 50},
+      "Memory that models may take; those used longest ago make room for others. On a "
+      "CPU, weights used as their files have them do not count. 0B: nine tenths of what is free.");
   settings.bytes("limits.window_bytes", config.limits.window_bytes, {4 * kKiB, 1024 * kMiB},
                  "Bytes of inputs that may be under way to this worker on one stream.");
   settings.bytes("limits.chunk_bytes", config.limits.chunk_bytes, {4 * kKiB, kMiB},

@@ -33,6 +33,7 @@ struct WorkerConfig {
   struct Limits {
     std::int64_t max_rows = 8;                            ///< In one network pass.
     std::int64_t credit_samples = 16;                     ///< Held beyond those running.
+    std::uint64_t model_memory_bytes = 0;                 ///< 0: nine tenths of what is free.
     std::uint64_t window_bytes = std::uint64_t{8} << 20;  ///< Inputs under way to this worker.
     std::uint64_t chunk_bytes = std::uint64_t{1} << 20;   ///< Of one Put.
   } limits;

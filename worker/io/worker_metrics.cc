@@ -40,10 +40,21 @@ WorkerMetrics::WorkerMetrics(Metrics& metrics, const std::string& worker)
                                      "One network pass, over all rows in it.", step_bounds(),
                                      {"device"})
                          .with({worker})),
+      switch_duration_(metrics
+                           .histograms("pa_lora_switch_duration_seconds",
+                                       "Putting other LoRAs on a model's weights before a pass.",
+                                       step_bounds(), {"device"})
+                           .with({worker})),
       load_duration_(metrics
                          .histograms("pa_model_load_duration_seconds",
                                      "From a model's file to its first evaluation on the device.",
                                      load_bounds(), {"device"})
+                         .with({worker})),
+      models_broken_(metrics
+                         .gauges("pa_models_broken",
+                                 "Models in the models' directory that cannot be used; the log "
+                                 "says why.",
+                                 {"device"})
                          .with({worker})),
       memory_free_(metrics
                        .gauges("pa_memory_free_bytes",
@@ -60,6 +71,8 @@ void WorkerMetrics::pass_finished(double seconds) {
   step_duration_.observe(seconds);
 }
 
+void WorkerMetrics::loras_switched(double seconds) { switch_duration_.observe(seconds); }
+
 void WorkerMetrics::samples_finished(std::int64_t samples) {
   items_.add(static_cast<double>(samples));
 }
@@ -67,6 +80,10 @@ void WorkerMetrics::samples_finished(std::int64_t samples) {
 void WorkerMetrics::steps_finished(std::int64_t steps) { steps_.add(static_cast<double>(steps)); }
 
 void WorkerMetrics::model_loaded(double seconds) { load_duration_.observe(seconds); }
+
+void WorkerMetrics::models_broken(std::int64_t models) {
+  models_broken_.set(static_cast<double>(models));
+}
 
 void WorkerMetrics::set_memory_free(std::int64_t bytes) {
   if (bytes >= 0) memory_free_.set(static_cast<double>(bytes));

@@ -19,10 +19,14 @@ class WorkerMetrics {
   void device_ready(const std::string& kind, const std::string& name);
   /// One network pass ended.
   void pass_finished(double seconds);
+  /// Other LoRAs were put on a model.
+  void loras_switched(double seconds);
   void samples_finished(std::int64_t samples);
   /// Sampler steps, over all samples.
   void steps_finished(std::int64_t steps);
   void model_loaded(double seconds);
+  /// So many models of the models' directory cannot be used.
+  void models_broken(std::int64_t models);
   /// -1: unknown; the metric stays as it is.
   void set_memory_free(std::int64_t bytes);
 
@@ -33,7 +37,9 @@ class WorkerMetrics {
   CounterMetric items_;
   CounterMetric steps_;
   HistogramMetric step_duration_;
+  HistogramMetric switch_duration_;
   HistogramMetric load_duration_;
+  GaugeMetric models_broken_;
   GaugeMetric memory_free_;
 };
 

@@ -53,8 +53,10 @@ std::int64_t MeteredCompute::free_memory_bytes() const {
 std::optional<EngineReport> MeteredCompute::poll() {
   std::optional<EngineReport> report = device_.poll();
   if (!report) return std::nullopt;
-  const auto* const pass = std::get_if<PassDone>(&*report);
-  if (pass != nullptr && pass->fits) metrics_.pass_finished(pass->seconds);
+  if (const auto* pass = std::get_if<PassDone>(&*report)) {
+    if (pass->fits) metrics_.pass_finished(pass->seconds);
+    if (pass->switch_seconds > 0) metrics_.loras_switched(pass->switch_seconds);
+  }
   if (const auto* moved = std::get_if<ShardMoved>(&*report))
     metrics_.steps_finished(moved->new_steps);
   return report;

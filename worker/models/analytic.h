@@ -2,24 +2,11 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
-#include "shared/io/yaml.h"
+#include "shared/models/analytic_denoiser.h"
 #include "worker/models/network.h"
 
 namespace pa {
-
-/// A distribution of single values, the same for every element of a latent: Gaussians of these
-/// weights, centres and variances. Weights need not add up to 1.
-struct AnalyticDenoiser {
-  std::vector<double> weights;
-  std::vector<double> centres;
-  std::vector<double> variances;
-};
-
-/// Reads `denoiser: {kind: gauss, var: 0.25}` or `{kind: mix, weights: [...], centres: [...],
-/// vars: [...]}`; mistakes are noted in its file.
-[[nodiscard]] AnalyticDenoiser read_analytic_denoiser(YamlMap denoiser);
 
 /// The exact denoiser of such data, as a network of any of the prediction types: for tests,
 /// benchmarks and capacity planning. No weights, any shape. Its input `mu`, a number a row, moves all

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <charconv>
+#include <cstring>
 #include <fstream>
 #include <optional>
 
@@ -129,6 +130,28 @@ std::int64_t free_memory_bytes(const Device& device) {
     return static_cast<std::int64_t>(free) + cached;
   });
   return bytes.ok() ? *bytes : -1;
+}
+
+void release_cached_memory(const Device& device) {
+  if (device.kind != "cpu") at::accelerator::emptyCache();
+}
+
+void upload(const at::Tensor& from, const at::Tensor& to) {
+  const at::Tensor target = to;
+  if (to.device().type() != c10::kCUDA) {
+    target.copy_(from);
+    return;
+  }
+  // Straight from a mapped file, copies to the device are several times slower. Converted there.
+  static thread_local at::Tensor staging;
+  const auto bytes = static_cast<std::int64_t>(from.nbytes());
+  if (!staging.defined() || staging.numel() < bytes) {
+    staging = at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(true));
+  }
+  std::memcpy(staging.mutable_data_ptr(), from.const_data_ptr(), from.nbytes());
+  const at::Tensor pinned = staging.narrow(0, 0, bytes).view(from.scalar_type()).view(from.sizes());
+  target.copy_(pinned.to(to.device(), /*non_blocking=*/true));
+  at::accelerator::synchronizeDevice(to.device().index());
 }
 
 }  // namespace pa

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <string>
 
@@ -40,5 +42,12 @@ struct Device {
 /// Memory that a new tensor could take, cached blocks counted as free; -1 if unknown.
 /// Any thread, after start_device().
 [[nodiscard]] std::int64_t free_memory_bytes(const Device& device);
+
+/// Gives memory that no tensor uses any more back to the device.
+void release_cached_memory(const Device& device);
+
+/// Copies a CPU tensor to one of the same shape on a device, converting it: in slices through pinned
+/// memory where that is faster. Returns when `from` is not needed any more.
+void upload(const at::Tensor& from, const at::Tensor& to);
 
 }  // namespace pa

@@ -2,34 +2,17 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-#include <list>
 #include <string>
 #include <utility>
+
+#include "worker/models/layers.h"
 
 namespace pa {
 namespace {
 
 constexpr std::int64_t kTimeFeatures = 256;  // Sines and cosines of a time.
 constexpr double kTimeFactor = 1000.0;       // Times are 0 to 1; the embedding wants 0 to 1000.
-constexpr double kTimePeriod = 10000.0;
-constexpr double kEpsilon = 1e-6;          // Of all norms.
-constexpr std::size_t kRotaryTables = 16;  // Sizes whose tables are kept.
-
-struct Linear {
-  at::Tensor weight;
-  at::Tensor bias;  // Undefined: none.
-
-  at::Tensor operator()(const at::Tensor& x) const {
-    return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
-  }
-};
-
-/// Two linear layers with an activation between them.
-struct Mlp {
-  Linear first;
-  Linear second;
-};
+constexpr double kEpsilon = 1e-6;            // Of all norms.
 
 struct Attention {
   Linear qkv;
@@ -55,62 +38,47 @@ struct SingleBlock {
   Linear second;        // Of attention and MLP together.
 };
 
-/// Takes the weights by name.
+/// Takes the layers by name.
 class Loader {
  public:
-  Loader(WeightReader& weights, const FluxConfig& config) : weights_(weights), config_(config) {}
+  explicit Loader(const Weights& weights) : weights_(weights) {}
 
-  Linear linear(const std::string& name, std::int64_t out, std::int64_t in, bool bias = true) {
-    Linear linear;
-    linear.weight = weights_.take(name + ".weight", {out, in});
-    if (bias) linear.bias = weights_.take(name + ".bias", {out});
-    return linear;
+  Linear linear(const std::string& name) const { return linear_of(weights_, name); }
+
+  Mlp embedder(const std::string& name) const {
+    return {linear(name + ".in_layer"), linear(name + ".out_layer")};
   }
 
-  Mlp embedder(const std::string& name, std::int64_t in) {
-    return {linear(name + ".in_layer", config_.hidden_size, in),
-            linear(name + ".out_layer", config_.hidden_size, config_.hidden_size)};
+  at::Tensor qk_scale(const std::string& name) const {
+    return at::stack(
+               {*weights_.at(name + ".query_norm.scale"), *weights_.at(name + ".key_norm.scale")})
+        .unsqueeze(1)
+        .to(at::kFloat);
   }
 
-  at::Tensor qk_scale(const std::string& name) {
-    const at::Tensor query = weights_.take(name + ".query_norm.scale", {config_.head_size()});
-    const at::Tensor key = weights_.take(name + ".key_norm.scale", {config_.head_size()});
-    if (!query.defined() || !key.defined()) return {};
-    return at::stack({query, key}).unsqueeze(1).to(at::kFloat);
-  }
-
-  Stream stream(const std::string& block, const std::string& name) {
-    const std::int64_t hidden = config_.hidden_size;
-    const std::string prefix = block + name;
+  Stream stream(const std::string& prefix) const {
     Stream stream;
-    stream.modulation = linear(prefix + "_mod.lin", 6 * hidden, hidden);
-    stream.attention.qkv = linear(prefix + "_attn.qkv", 3 * hidden, hidden, config_.qkv_bias);
+    stream.modulation = linear(prefix + "_mod.lin");
+    stream.attention.qkv = linear(prefix + "_attn.qkv");
     stream.attention.qk_scale = qk_scale(prefix + "_attn.norm");
-    stream.attention.projection = linear(prefix + "_attn.proj", hidden, hidden);
-    stream.mlp.first = linear(prefix + "_mlp.0", config_.mlp_size, hidden);
-    stream.mlp.second = linear(prefix + "_mlp.2", hidden, config_.mlp_size);
+    stream.attention.projection = linear(prefix + "_attn.proj");
+    stream.mlp = {linear(prefix + "_mlp.0"), linear(prefix + "_mlp.2")};
     return stream;
   }
 
-  DoubleBlock double_block(std::int64_t i) {
+  DoubleBlock double_block(std::int64_t i) const {
     const std::string block = "double_blocks." + std::to_string(i) + ".";
-    return {stream(block, "img"), stream(block, "txt")};
+    return {stream(block + "img"), stream(block + "txt")};
   }
 
-  SingleBlock single_block(std::int64_t i) {
-    const std::int64_t hidden = config_.hidden_size;
+  SingleBlock single_block(std::int64_t i) const {
     const std::string block = "single_blocks." + std::to_string(i) + ".";
-    SingleBlock single;
-    single.modulation = linear(block + "modulation.lin", 3 * hidden, hidden);
-    single.first = linear(block + "linear1", 3 * hidden + config_.mlp_size, hidden);
-    single.qk_scale = qk_scale(block + "norm");
-    single.second = linear(block + "linear2", hidden, hidden + config_.mlp_size);
-    return single;
+    return {linear(block + "modulation.lin"), linear(block + "linear1"), qk_scale(block + "norm"),
+            linear(block + "linear2")};
   }
 
  private:
-  WeightReader& weights_;
-  const FluxConfig& config_;
+  const Weights& weights_;
 };
 
 at::Tensor layer_norm(const at::Tensor& x) {
@@ -126,34 +94,32 @@ at::Tensor activated(const at::Tensor& x) { return at::gelu(x, "tanh"); }
 
 class Flux : public Network {
  public:
-  Flux(Loader loader, const FluxConfig& config, at::ScalarType dtype)
-      : config_(config), dtype_(dtype) {
-    const std::int64_t patch = config.patch_size * config.patch_size;
-    image_in_ = loader.linear("img_in", config.hidden_size, patch * config.in_channels);
-    text_in_ = loader.linear("txt_in", config.hidden_size, config.context_in_dim);
-    time_in_ = loader.embedder("time_in", kTimeFeatures);
-    vector_in_ = loader.embedder("vector_in", config.vec_in_dim);
-    if (config.guidance_embed) guidance_in_ = loader.embedder("guidance_in", kTimeFeatures);
+  Flux(const Weights& weights, const FluxConfig& config, std::vector<InputSpec> inputs)
+      : config_(config),
+        dtype_(weights.dtype()),
+        inputs_(std::move(inputs)),
+        rotary_(config.axes_dim, config.theta) {
+    const Loader loader(weights);
+    image_in_ = loader.linear("img_in");
+    text_in_ = loader.linear("txt_in");
+    time_in_ = loader.embedder("time_in");
+    vector_in_ = loader.embedder("vector_in");
+    if (config.guidance_embed) guidance_in_ = loader.embedder("guidance_in");
     for (std::int64_t i = 0; i < config.depth; ++i) doubles_.push_back(loader.double_block(i));
     for (std::int64_t i = 0; i < config.depth_single_blocks; ++i) {
       singles_.push_back(loader.single_block(i));
     }
-    final_modulation_ =
-        loader.linear("final_layer.adaLN_modulation.1", 2 * config.hidden_size, config.hidden_size);
-    final_ = loader.linear("final_layer.linear", patch * config.out_channels, config.hidden_size);
-
-    inputs_ = {{"context", DType::kF32, {-1, config.context_in_dim}, true},
-               {"y", DType::kF32, {config.vec_in_dim}, true}};
-    if (config.guidance_embed) inputs_.push_back({"guidance", DType::kF32, {}, true});
+    final_modulation_ = loader.linear("final_layer.adaLN_modulation.1");
+    final_ = loader.linear("final_layer.linear");
   }
 
   [[nodiscard]] const std::vector<InputSpec>& input_contract() const override { return inputs_; }
 
   [[nodiscard]] Result<at::Tensor> forward(const Rows& rows) override {
-    PA_TRY(check(rows));
+    PA_TRY(check_rows(rows, config_.in_channels, inputs_));
     const std::int64_t height = rows.x.size(2);
     const std::int64_t width = rows.x.size(3);
-    const at::Tensor x = padded(rows.x);
+    const at::Tensor x = padded_to(rows.x, config_.patch_size);
     const std::int64_t tokens_high = x.size(2) / config_.patch_size;
     const std::int64_t tokens_wide = x.size(3) / config_.patch_size;
 
@@ -179,45 +145,6 @@ class Flux : public Network {
   }
 
  private:
-  /// Rotary turns of the joined sequence, text before image: complex [T + h * w, 1, 1, D / 2].
-  struct RotaryTable {
-    std::int64_t high = 0;
-    std::int64_t wide = 0;
-    std::int64_t text = 0;
-    at::Tensor turns;
-  };
-
-  Status check(const Rows& rows) const {
-    const auto expect = [](const char* name, const at::Tensor& tensor,
-                           const Shape& shape) -> Status {
-      const at::IntArrayRef sizes = tensor.sizes();
-      const bool fits =
-          std::equal(sizes.begin(), sizes.end(), shape.begin(), shape.end(),
-                     [](std::int64_t got, std::int64_t want) { return want < 0 || got == want; });
-      if (fits && tensor.scalar_type() == at::kFloat) return {};
-      return invalid(std::string(name) + " is " + to_string(sizes.vec()) + "; expected F32 " +
-                     to_string(shape));
-    };
-    const std::int64_t n = rows.x.dim() > 0 ? rows.x.size(0) : 0;
-    PA_TRY(expect("x", rows.x, {n, config_.in_channels, -1, -1}));
-    PA_TRY(expect("sigma", rows.sigma, {n}));
-    for (const InputSpec& input : inputs_) {
-      const auto given = rows.inputs.find(input.name);
-      if (given == rows.inputs.end()) return invalid("the input '" + input.name + "' is missing");
-      Shape shape{n};
-      shape.insert(shape.end(), input.shape.begin(), input.shape.end());
-      PA_TRY(expect(input.name.c_str(), given->second, shape));
-    }
-    return {};
-  }
-
-  at::Tensor padded(const at::Tensor& x) const {
-    const std::int64_t patch = config_.patch_size;
-    const std::int64_t down = (patch - x.size(2) % patch) % patch;
-    const std::int64_t right = (patch - x.size(3) % patch) % patch;
-    return down + right == 0 ? x : at::pad(x, {0, right, 0, down}, "circular");
-  }
-
   /// [R, C, H, W] -> [R, tokens, C * patch * patch], each token in the order channel, row, column.
   at::Tensor patches(const at::Tensor& x) const {
     const std::int64_t patch = config_.patch_size;
@@ -239,16 +166,7 @@ class Flux : public Network {
         .contiguous();
   }
 
-  /// [R] -> [R, 256]: cosines, then sines, at geometrically falling frequencies.
-  at::Tensor time_features(const at::Tensor& t) {
-    constexpr std::int64_t kHalf = kTimeFeatures / 2;
-    if (!frequencies_.defined() || frequencies_.device() != t.device()) {
-      const at::Tensor exponents = at::arange(kHalf, at::TensorOptions(at::kFloat));
-      frequencies_ = at::exp(exponents * (-std::log(kTimePeriod)) / double{kHalf}).to(t.device());
-    }
-    const at::Tensor angles = (t * kTimeFactor).unsqueeze(1) * frequencies_;
-    return at::cat({at::cos(angles), at::sin(angles)}, 1).to(dtype_);
-  }
+  at::Tensor time_features(const at::Tensor& t) { return features_(t * kTimeFactor).to(dtype_); }
 
   static at::Tensor embedded(const Mlp& embedder, const at::Tensor& x) {
     return embedder.second(at::silu(embedder.first(x)));
@@ -260,34 +178,13 @@ class Flux : public Network {
     return linear(vector).unsqueeze(1).chunk(count, -1);
   }
 
+  /// Turns of the joined sequence, text before image.
   const at::Tensor& rotary(std::int64_t high, std::int64_t wide, std::int64_t text,
                            c10::Device device) {
-    for (auto table = rotary_.begin(); table != rotary_.end(); ++table) {
-      if (table->high == high && table->wide == wide && table->text == text) {
-        rotary_.splice(rotary_.begin(), rotary_, table);
-        return table->turns;
-      }
-    }
-    const std::int64_t tokens = high * wide;
-    const at::TensorOptions f64(at::kDouble);
-    const at::Tensor row = at::arange(high, f64).repeat_interleave(wide);
-    const at::Tensor column = at::arange(wide, f64).repeat(high);
-    const at::Tensor zero = at::zeros({tokens}, f64);
-    const std::vector<at::Tensor> positions{zero, row, column};
-    std::vector<at::Tensor> angles;
-    for (std::size_t axis = 0; axis < config_.axes_dim.size(); ++axis) {
-      const std::int64_t dim = config_.axes_dim[axis];
-      if (dim == 0) continue;
-      const at::Tensor exponents = at::arange(0, dim, 2, f64) / static_cast<double>(dim);
-      const at::Tensor omega = at::pow(config_.theta, at::neg(exponents));
-      angles.push_back(at::outer(positions[axis], omega));
-    }
-    // Text stands at (0, 0, 0).
-    const at::Tensor all = at::constant_pad_nd(at::cat(angles, 1), {0, 0, text, 0});
-    const at::Tensor turns = at::polar(at::ones_like(all), all).to(at::kComplexFloat);
-    if (rotary_.size() == kRotaryTables) rotary_.pop_back();
-    rotary_.push_front({high, wide, text, turns.unsqueeze(1).unsqueeze(1).to(device)});
-    return rotary_.front().turns;
+    return rotary_.of({high, wide, text}, device, [&] {
+      // Text stands at (0, 0, 0).
+      return at::constant_pad_nd(grid_positions(high, wide), {0, 0, text, 0});
+    });
   }
 
   /// qkv [R, L, 3 * H * D] -> queries and keys, normalised, [R, L, 2, H, D] F32; values [R, L, H, D].
@@ -302,8 +199,7 @@ class Flux : public Network {
   at::Tensor attend(const at::Tensor& qk, const at::Tensor& v, const at::Tensor& turns) const {
     const std::int64_t n = qk.size(0);
     const std::int64_t length = qk.size(1);
-    at::view_as_complex(qk.view({n, length, 2, config_.num_heads, config_.head_size() / 2, 2}))
-        .mul_(turns);
+    turn(qk, turns);
     const at::Tensor typed = qk.to(v.scalar_type());
     const at::Tensor q = typed.select(2, 0).transpose(1, 2);
     const at::Tensor k = typed.select(2, 1).transpose(1, 2);
@@ -358,17 +254,15 @@ class Flux : public Network {
   Linear final_modulation_;
   Linear final_;
   std::vector<InputSpec> inputs_;
-  at::Tensor frequencies_;
-  std::list<RotaryTable> rotary_;  // Newest use first.
+  TimeFeatures features_{kTimeFeatures};
+  RotaryTables rotary_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Network>> make_flux(WeightReader& weights, const FluxConfig& config,
-                                           c10::ScalarType dtype) {
-  auto network = std::make_unique<Flux>(Loader(weights, config), config, dtype);
-  PA_TRY(weights.finish());
-  return std::unique_ptr<Network>(std::move(network));
+std::unique_ptr<Network> make_flux(const Weights& weights, const FluxConfig& config,
+                                   std::vector<InputSpec> inputs) {
+  return std::make_unique<Flux>(weights, config, std::move(inputs));
 }
 
 }  // namespace pa

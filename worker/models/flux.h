@@ -1,12 +1,11 @@
 #pragma once
 
-#include <c10/core/ScalarType.h>
-
 #include <memory>
+#include <vector>
 
-#include "shared/core/result.h"
-#include "worker/models/flux_config.h"
+#include "shared/models/flux_blueprint.h"
 #include "worker/models/network.h"
+#include "worker/models/weights.h"
 
 namespace pa {
 
@@ -17,12 +16,11 @@ namespace pa {
 /// and guidance [R] if the network has an embedding for it. Answer: the velocity, noise - data,
 /// [R, out_channels, h, w].
 ///
-/// Computes in `dtype` (the answer is F32 in any case). Norms and rotary positions are F32 always.
+/// Computes in the weights' dtype (the answer is F32 in any case). Norms, softmax statistics and
+/// rotary positions are F32 always.
 ///
-/// Errors: kInvalid if the weights are not those of `config`: every tensor missing, misshapen or
-/// left over is named.
-[[nodiscard]] Result<std::unique_ptr<Network>> make_flux(WeightReader& weights,
-                                                         const FluxConfig& config,
-                                                         c10::ScalarType dtype);
+/// `weights` are those of flux_blueprint(config), and must outlive the network.
+[[nodiscard]] std::unique_ptr<Network> make_flux(const Weights& weights, const FluxConfig& config,
+                                                 std::vector<InputSpec> inputs);
 
 }  // namespace pa

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <system_error>
 
-#include "worker/models/model_folder.h"
+#include "shared/core/units.h"
 #include "worker/models/registry.h"
-#include "worker/models/replica.h"
 #include "worker/models/tensors.h"
 #include "worker/models/torch_errors.h"
 
@@ -20,15 +20,6 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kAnySize = 16;  // Stands for sizes that a model leaves open.
 
-bool has_model(const fs::path& folder) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const fs::path& file = entry.path();
-    if (file.filename() == "model.yaml" || file.extension() == ".safetensors") return true;
-  }
-  return false;
-}
-
 /// One row of zeros of this shape.
 at::Tensor zeros(const Shape& shape, c10::Device device) {
   Shape row{1};
@@ -36,8 +27,9 @@ at::Tensor zeros(const Shape& shape, c10::Device device) {
   return at::zeros(row, at::TensorOptions(at::kFloat).device(device));
 }
 
+/// Evaluates a model once, with zeros.
 Status evaluate(Replica& replica, c10::Device device) {
-  return guarded<void>([&]() -> Status {
+  const Status done = guarded<void>([&]() -> Status {
     Rows rows;
     rows.x = zeros(replica.info.latent, device);
     rows.sigma = at::ones({1}, at::TensorOptions(at::kFloat).device(device));
@@ -51,20 +43,29 @@ Status evaluate(Replica& replica, c10::Device device) {
     }
     return {};
   });
+  if (done.ok()) return done;
+  return Error{done.error().code, "model '" + replica.info.name + "': " + done.error().message, {}};
+}
+
+std::string in_bytes(std::int64_t bytes) {
+  return format_bytes(static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 0)));
 }
 
 }  // namespace
 
-ModelStore::ModelStore(Device device) : device_(std::move(device)) {}
+ModelStore::ModelStore(Device device, StoreOptions options)
+    : device_(std::move(device)), options_(options) {}
 ModelStore::~ModelStore() = default;
 
-Status ModelStore::load(const std::string& directory) {
+Status ModelStore::load(const std::string& directory, const StoreProgress& progress) {
   const c10::InferenceMode guard;
   std::vector<fs::path> folders;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory, error)) {
     std::error_code ignored;
-    if (entry.is_directory(ignored) && has_model(entry.path())) folders.push_back(entry.path());
+    if (entry.is_directory(ignored) && has_model(entry.path().string())) {
+      folders.push_back(entry.path());
+    }
   }
   if (error) return invalid("models: " + directory + ": " + error.message());
   if (folders.empty()) {
@@ -72,44 +73,138 @@ Status ModelStore::load(const std::string& directory) {
                    " has a model.yaml or a .safetensors file");
   }
   std::sort(folders.begin(), folders.end());
-  for (const fs::path& path : folders) {
-    PA_ASSIGN(const ModelFolder folder, read_model_folder(path.string()));
-    PA_ASSIGN(Replica replica, load_replica(folder, device_));
-    add(std::move(replica));
+  if (options_.memory_bytes == 0) {
+    const std::int64_t free = free_memory_bytes(device_);
+    options_.memory_bytes =
+        free < 0 ? std::numeric_limits<std::int64_t>::max() : free / 10 * 9;  // -1: unknown.
   }
+  FileHashes hashes(default_hash_cache());
+  for (const fs::path& path : folders) {
+    const std::string name = path.filename().string();
+    const Status read =
+        read_folder(path.string(), hashes, [&] { return !progress || progress(name, 0.0); });
+    if (read.ok()) continue;
+    if (read.error().code == Code::kCancelled) return read;
+    broken_.push_back({name, read.error()});
+  }
+  std::vector<std::string> unusable;
+  for (auto& [name, entry] : entries_) {
+    if (entry.replica != nullptr) continue;
+    if (taken_bytes() + entry.size.owned_bytes > options_.memory_bytes) continue;  // On demand.
+    const std::string& model = name;
+    const Status loaded = load(entry, [&](std::int64_t done, std::int64_t total) {
+      const double part = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1.0;
+      return !progress || progress(model, part);
+    });
+    if (loaded.ok()) continue;
+    if (loaded.error().code == Code::kCancelled) return loaded;
+    broken_.push_back({name, loaded.error()});
+    unusable.push_back(name);
+  }
+  for (const std::string& name : unusable) entries_.erase(name);
+  if (!entries_.empty()) return {};
+  std::string why = "models: no model in " + directory + " can be used";
+  for (const BrokenModel& model : broken_) why += "\n" + model.error.message;
+  return invalid(std::move(why));
+}
+
+Status ModelStore::read_folder(const std::string& path, FileHashes& hashes,
+                               const std::function<bool()>& go_on) {
+  PA_ASSIGN(ModelFolder folder, read_model_folder(path, hashes, go_on));
+  const ReplicaSize size = replica_size(folder, device_);
+  if (size.owned_bytes > options_.memory_bytes) {
+    return overloaded(path + ": the model takes " + in_bytes(size.owned_bytes) + " of memory on " +
+                      to_string(device_) + ", where models may take " +
+                      in_bytes(options_.memory_bytes));
+  }
+  const std::string name = folder.info.name;
+  Entry entry;
+  entry.folder = std::move(folder);
+  entry.size = size;
+  entries_.emplace(name, std::move(entry));
+  return {};
+}
+
+std::int64_t ModelStore::taken_bytes() const {
+  std::int64_t taken = 0;
+  for (const auto& [name, entry] : entries_) {
+    if (entry.replica != nullptr) taken += entry.size.owned_bytes;
+  }
+  return taken;
+}
+
+Status ModelStore::make_room(const Entry& entry) {
+  while (taken_bytes() + entry.size.owned_bytes > options_.memory_bytes) {
+    Entry* oldest = nullptr;
+    std::string in_use;
+    for (auto& [name, other] : entries_) {
+      if (other.replica == nullptr || other.stays) continue;
+      if (other.replica.use_count() > 1) {
+        in_use += (in_use.empty() ? "'" : ", '") + name + "'";
+      } else if (oldest == nullptr || other.last_used < oldest->last_used) {
+        oldest = &other;
+      }
+    }
+    if (oldest == nullptr) {
+      return overloaded("the model '" + entry.folder.info.name + "' takes " +
+                        in_bytes(entry.size.owned_bytes) + ", and of the " +
+                        in_bytes(options_.memory_bytes) + " that models may take, " +
+                        in_bytes(taken_bytes()) + " are taken by models in use: " + in_use);
+    }
+    oldest->replica.reset();
+    release_cached_memory(device_);
+  }
+  return {};
+}
+
+Status ModelStore::load(Entry& entry, const LoadProgress& progress) {
+  PA_TRY(make_room(entry));
+  PA_ASSIGN(Replica replica, load_replica(entry.folder, device_, progress));
+  PA_TRY(evaluate(replica, torch_device(device_)));
+  entry.replica = std::make_shared<Replica>(std::move(replica));
+  entry.folder.info = entry.replica->info;
   return {};
 }
 
 void ModelStore::add(Replica replica) {
-  const std::string name = replica.info.name;
-  const bool added = replicas_.emplace(name, std::make_unique<Replica>(std::move(replica))).second;
-  PA_CHECK(added);
-}
-
-Status ModelStore::warm_up() {
-  const c10::InferenceMode guard;
-  for (const auto& [name, replica] : replicas_) {
-    if (const Status done = evaluate(*replica, torch_device(device_)); !done.ok()) {
-      return Error{done.error().code, "model '" + name + "': " + done.error().message, {}};
-    }
-  }
-  return {};
+  Entry entry;
+  entry.folder.info = replica.info;
+  entry.stays = true;
+  entry.replica = std::make_shared<Replica>(std::move(replica));
+  const std::string name = entry.folder.info.name;
+  PA_CHECK(entries_.emplace(name, std::move(entry)).second);
 }
 
 std::vector<ModelInfo> ModelStore::infos() const {
   std::vector<ModelInfo> infos;
-  for (const auto& entry : replicas_) infos.push_back(entry.second->info);
+  for (const auto& entry : entries_) infos.push_back(entry.second.folder.info);
   return infos;
 }
 
-Replica* ModelStore::find(std::string_view model) {
-  if (const auto found = replicas_.find(model); found != replicas_.end()) {
-    return found->second.get();
-  }
-  for (const auto& entry : replicas_) {
-    if (entry.second->info.identity == model) return entry.second.get();
+ModelStore::Entry* ModelStore::find(std::string_view model) {
+  if (const auto found = entries_.find(model); found != entries_.end()) return &found->second;
+  for (auto& [name, entry] : entries_) {
+    if (entry.folder.info.identity == model) return &entry;
   }
   return nullptr;
+}
+
+Result<std::shared_ptr<Replica>> ModelStore::acquire(std::string_view model) {
+  Entry* const entry = find(model);
+  if (entry == nullptr) {
+    return unavailable("there is no model '" + std::string(model) + "' here");
+  }
+  if (entry->replica == nullptr) {
+    const c10::InferenceMode guard;
+    PA_TRY(load(*entry, {}));
+  }
+  entry->last_used = ++uses_;
+  return entry->replica;
+}
+
+bool ModelStore::is_loaded(std::string_view model) const {
+  const auto found = entries_.find(model);
+  return found != entries_.end() && found->second.replica != nullptr;
 }
 
 }  // namespace pa

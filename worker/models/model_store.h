@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -8,51 +10,88 @@
 
 #include "shared/core/model_info.h"
 #include "shared/core/result.h"
+#include "shared/models/model_folder.h"
 #include "worker/models/device.h"
+#include "worker/models/replica.h"
 
 namespace pa {
 
-struct Replica;
+struct StoreOptions {
+  /// Device memory that replicas may take together; 0: nine tenths of what is free when the first
+  /// folder is read. On a CPU, weights that alias their files are not counted.
+  std::int64_t memory_bytes = 0;
+};
 
-/// The models of one device.
+/// A model that cannot be used here.
+struct BrokenModel {
+  std::string name;
+  Error error;
+};
+
+/// Told while a model loads: its name, and how much of it is there, 0 to 1. Returning false cancels.
+using StoreProgress = std::function<bool(const std::string& model, double part)>;
+
+/// The models of one device, as many in its memory as fit: the others are loaded when they are asked
+/// for, in place of those that were not used for longest. One that is in use is never put out.
 ///
 /// Thread: the compute thread only, construction and destruction included.
 class ModelStore {
  public:
-  explicit ModelStore(Device device = {});
+  explicit ModelStore(Device device = {}, StoreOptions options = {});
   ~ModelStore();
   ModelStore(const ModelStore&) = delete;
   ModelStore& operator=(const ModelStore&) = delete;
 
-  /// Loads the model of every folder in `directory`, in the order of their names. Folders without a
-  /// model.yaml or a .safetensors file are passed over.
+  /// Reads the folder of every model in `directory` and loads as many as fit, in the order of their
+  /// names; each is evaluated once on the device, with zeros. Folders with nothing in them that may
+  /// be a model are passed over; a model that cannot be used is noted in broken() and stops no other.
   ///
   /// Blocks until all weights are hashed and on the device: seconds a gigabyte.
   ///
-  /// Errors: kInvalid with what is wrong with the first folder that cannot be loaded, or if there is
-  /// none; kOverloaded if the device has no memory for one; kInternal.
-  [[nodiscard]] Status load(const std::string& directory);
+  /// Errors: kInvalid if there is no model, or none that can be used, with why each cannot;
+  /// kCancelled.
+  [[nodiscard]] Status load(const std::string& directory, const StoreProgress& progress = {});
 
-  /// Adds a replica, for tests. Its name must be new.
+  /// Adds a replica, for tests. Its name must be new. It is never put out.
   void add(Replica replica);
 
-  /// Evaluates every model once on the device, with zeros: after that a worker is ready.
-  ///
-  /// Errors: as Network::forward(), the message beginning with the model's name; kInternal if the
-  /// answer is of another shape or not finite.
-  [[nodiscard]] Status warm_up();
-
-  /// What there is, by name in order.
+  /// What can be used, by name in order, whether it is loaded or not.
   [[nodiscard]] std::vector<ModelInfo> infos() const;
+  [[nodiscard]] const std::vector<BrokenModel>& broken() const { return broken_; }
 
-  /// By name or identity; nullptr if there is none. Stays where it is while the store lives.
-  [[nodiscard]] Replica* find(std::string_view model);
+  /// A model by name or identity, which is loaded first if it is not: seconds a gigabyte. Whoever
+  /// holds what is returned uses the model.
+  ///
+  /// Errors: kUnavailable if there is none; kOverloaded if others that are in use leave no room for
+  /// it, with the numbers; else as load_replica().
+  [[nodiscard]] Result<std::shared_ptr<Replica>> acquire(std::string_view model);
+
+  /// Whether a model is in the device's memory now.
+  [[nodiscard]] bool is_loaded(std::string_view model) const;
 
   [[nodiscard]] const Device& device() const { return device_; }
 
  private:
+  struct Entry {
+    ModelFolder folder;
+    ReplicaSize size;
+    std::shared_ptr<Replica> replica;  ///< nullptr: not loaded.
+    std::uint64_t last_used = 0;       ///< A count of uses; larger is later.
+    bool stays = false;
+  };
+
+  [[nodiscard]] Entry* find(std::string_view model);
+  [[nodiscard]] Status read_folder(const std::string& path, FileHashes& hashes,
+                                   const std::function<bool()>& go_on);
+  [[nodiscard]] Status make_room(const Entry& entry);
+  [[nodiscard]] Status load(Entry& entry, const LoadProgress& progress);
+  [[nodiscard]] std::int64_t taken_bytes() const;
+
   Device device_;
-  std::map<std::string, std::unique_ptr<Replica>, std::less<>> replicas_;
+  StoreOptions options_;
+  std::uint64_t uses_ = 0;
+  std::map<std::string, Entry, std::less<>> entries_;
+  std::vector<BrokenModel> broken_;
 };
 
 }  // namespace pa

@@ -3,66 +3,61 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <map>
 
 #include "worker/models/analytic.h"
 #include "worker/models/flux.h"
-#include "worker/models/model_folder.h"
 #include "worker/models/noop.h"
-#include "worker/models/replica.h"
+#include "worker/models/sdxl.h"
 #include "worker/models/tensors.h"
 #include "worker/models/torch_errors.h"
+#include "worker/models/zimage.h"
 
 namespace pa {
 namespace {
 
-/// What the folder asks for; else what most weights are stored in, but F32 on a CPU.
+/// The dtype that most of the weights are stored in.
+DType common_dtype(const WeightIndex& weights) {
+  std::map<DType, std::size_t> bytes;
+  for (const auto& entry : weights.tensors()) {
+    bytes[entry.second.view.spec.dtype] += entry.second.view.bytes.size();
+  }
+  const auto most = std::max_element(
+      bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == bytes.end() ? DType::kF32 : most->first;
+}
+
+/// What the folder asks for; else what most weights are stored in, but F32 on a CPU and BF16 for fp8.
 at::ScalarType compute_dtype(const ModelFolder& folder, const Device& device) {
   if (!folder.dtype.empty()) return torch_dtype(*dtype_named(folder.dtype));
   if (device.kind == "cpu") return at::kFloat;
-  const TensorView* const weight = folder.weights.find("img_in.weight");
-  if (weight == nullptr || weight->spec.dtype == DType::kF64) return at::kFloat;
-  return torch_dtype(weight->spec.dtype);
-}
-
-Status load_flux(const ModelFolder& folder, const Device& device, Replica& replica) {
-  PA_ASSIGN(const FluxConfig config, flux_config(folder.weights, folder.flux));
-  const at::ScalarType dtype = compute_dtype(folder, device);
-  WeightReader reader(folder.weights, torch_device(device), dtype);
-  PA_ASSIGN(replica.network, make_flux(reader, config, dtype));
-  replica.info.parameters = reader.parameters();
-  if (replica.info.latent.empty()) replica.info.latent = {config.in_channels, -1, -1};
-  if (replica.info.latent[0] < 0) replica.info.latent[0] = config.in_channels;
-  if (replica.info.latent[0] != config.in_channels || config.out_channels != config.in_channels) {
-    return invalid("the network goes from " + std::to_string(config.in_channels) + " channels to " +
-                   std::to_string(config.out_channels) + "; a latent has " +
-                   std::to_string(replica.info.latent[0]));
+  switch (common_dtype(folder.weights)) {
+    case DType::kF16:
+      return at::kHalf;
+    case DType::kBF16:
+    case DType::kF8E4M3:
+    case DType::kF8E5M2:
+      return at::kBFloat16;
+    default:
+      return at::kFloat;
   }
-  return {};
 }
 
-Status load_noop(const ModelFolder& /*folder*/, const Device& /*device*/, Replica& replica) {
-  replica.network = std::make_unique<Noop>();
-  return {};
-}
-
-Status load_analytic(const ModelFolder& folder, const Device& /*device*/, Replica& replica) {
-  replica.network = make_analytic(folder.analytic, folder.info.sampling.prediction);
-  return {};
-}
-
-struct Family {
-  std::string name;
-  bool (*recognise)(const WeightFiles& weights);
-  Status (*load)(const ModelFolder& folder, const Device& device, Replica& replica);
-};
-
-const std::vector<Family>& families() {
-  static const std::vector<Family> kFamilies{
-      {"flux", looks_like_flux, load_flux},
-      {"noop", [](const WeightFiles&) { return false; }, load_noop},
-      {"analytic", [](const WeightFiles&) { return false; }, load_analytic},
-  };
-  return kFamilies;
+std::unique_ptr<Network> make_network(const ModelDescription& model, const std::string& prediction,
+                                      const Weights* weights) {
+  if (const auto* flux = std::get_if<FluxConfig>(&model.config)) {
+    return make_flux(*weights, *flux, model.inputs);
+  }
+  if (const auto* zimage = std::get_if<ZImageConfig>(&model.config)) {
+    return make_zimage(*weights, *zimage, model.inputs);
+  }
+  if (const auto* sdxl = std::get_if<SdxlConfig>(&model.config)) {
+    return make_sdxl(*weights, *sdxl, model.inputs);
+  }
+  if (const auto* analytic = std::get_if<AnalyticDenoiser>(&model.config)) {
+    return make_analytic(*analytic, prediction);
+  }
+  return std::make_unique<Noop>();
 }
 
 /// Conditions are named LABEL.INPUT; a label may have dots, an input has none.
@@ -111,37 +106,31 @@ Status load_labels(const ModelFolder& folder, const Device& device, Replica& rep
 
 }  // namespace
 
-const std::vector<std::string>& family_names() {
-  static const std::vector<std::string> kNames = [] {
-    std::vector<std::string> names;
-    for (const Family& family : families()) names.push_back(family.name);
-    return names;
-  }();
-  return kNames;
-}
-
-std::string recognise_family(const WeightFiles& weights) {
-  for (const Family& family : families()) {
-    if (family.recognise(weights)) return family.name;
-  }
-  return {};
-}
-
-Result<Replica> load_replica(const ModelFolder& folder, const Device& device) {
-  const auto family = std::find_if(families().begin(), families().end(),
-                                   [&](const Family& f) { return f.name == folder.info.family; });
-  PA_CHECK(family != families().end());
+Result<Replica> load_replica(const ModelFolder& folder, const Device& device,
+                             const LoadProgress& progress) {
   Result<Replica> loaded = guarded<Replica>([&]() -> Result<Replica> {
     Replica replica;
     replica.info = folder.info;
-    PA_TRY(family->load(folder, device, replica));
+    if (!folder.description.blueprint.parameters().empty()) {
+      PA_ASSIGN(replica.weights, Weights::load(folder.weights, folder.description.blueprint,
+                                               folder.description.naming, torch_device(device),
+                                               compute_dtype(folder, device), progress));
+      replica.loras = Loras(folder.loras, *replica.weights);
+    }
+    replica.network =
+        make_network(folder.description, folder.info.sampling.prediction, replica.weights.get());
     replica.colours = folder.colours;
-    replica.info.inputs = replica.network->input_contract();
     PA_TRY(load_labels(folder, device, replica));
     return replica;
   });
   if (loaded.ok()) return loaded;
   return Error{loaded.error().code, folder.path + ": " + loaded.error().message, {}};
+}
+
+ReplicaSize replica_size(const ModelFolder& folder, const Device& device) {
+  const WeightMatch match =
+      match_weights(folder.description.blueprint, folder.weights, folder.description.naming);
+  return replica_size(match, device.kind == "cpu", compute_dtype(folder, device));
 }
 
 }  // namespace pa

@@ -7,8 +7,10 @@
 #include <string>
 
 #include "shared/core/model_info.h"
-#include "worker/models/latent_colours.h"
+#include "shared/models/latent_colours.h"
+#include "worker/models/loras.h"
 #include "worker/models/network.h"
+#include "worker/models/weights.h"
 
 namespace pa {
 
@@ -18,7 +20,9 @@ using LabelInputs = std::map<std::string, at::Tensor>;
 /// A model's weights on one device.
 struct Replica {
   ModelInfo info;
+  std::unique_ptr<Weights> weights;  ///< Of the network; nullptr if it has none.
   std::unique_ptr<Network> network;
+  Loras loras;  ///< Of the weights.
   LatentColours colours;
   std::map<std::string, LabelInputs> labels;  ///< The conditions that the model folder has by name.
 };

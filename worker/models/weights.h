@@ -2,78 +2,96 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <functional>
 #include <map>
-#include <set>
+#include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "shared/core/result.h"
-#include "shared/io/safetensors.h"
-#include "worker/models/device.h"
+#include "shared/models/blueprint.h"
+#include "shared/models/weight_index.h"
+#include "shared/models/weight_match.h"
 
 namespace pa {
 
-/// The tensors of a model's files, by name, without the prefix that checkpoints put before them.
-/// Nothing is read before it is asked for.
-class WeightFiles {
+/// Told after every tensor, in bytes of the files. Returning false cancels.
+using LoadProgress = std::function<bool(std::int64_t done, std::int64_t total)>;
+
+/// A network's parameters on a device, by their original names.
+///
+/// On the CPU, parameters that are stored in `dtype` and as they are used are not copied: they alias
+/// the mapped file, so that workers of one box share the page cache. Others are converted in slices,
+/// whose pages of the file are given back at once; so loading needs no more memory than the replica
+/// and one slice. Every parameter can be made anew from the map at any time.
+///
+/// Thread: the compute thread only, construction and destruction included.
+class Weights {
  public:
-  /// Prefixes under which networks are found in files, besides none.
-  static constexpr std::string_view kPrefix = "model.diffusion_model.";
+  /// Loads all parameters.
+  ///
+  /// Errors: kInvalid if the files do not fit the blueprint: every tensor missing, misshapen or left
+  /// over is named; kCancelled if `progress` says so; kOverloaded if the device has no memory for
+  /// them; kInternal.
+  [[nodiscard]] static Result<std::unique_ptr<Weights>> load(WeightIndex files, Blueprint blueprint,
+                                                             Naming naming, c10::Device device,
+                                                             at::ScalarType dtype,
+                                                             const LoadProgress& progress = {});
+  Weights(const Weights&) = delete;
+  Weights& operator=(const Weights&) = delete;
 
-  /// Errors: kInvalid if two files have a tensor of the same name.
-  [[nodiscard]] static Result<WeightFiles> of(std::vector<SafetensorsFile> files);
+  /// The parameter, or nullptr if the network has none of that name. The pointer stays good while
+  /// this lives; what it points to changes with replace() and restore().
+  [[nodiscard]] const at::Tensor* find(std::string_view name) const;
+  /// As find() of a parameter that is there.
+  [[nodiscard]] const at::Tensor* at(std::string_view name) const;
 
-  /// nullptr if there is none.
-  [[nodiscard]] const TensorView* find(std::string_view name) const;
-  [[nodiscard]] bool has(std::string_view name) const { return find(name) != nullptr; }
+  /// The parameter as the files have it, F32 on the device, in memory of its own.
+  [[nodiscard]] at::Tensor stored(std::string_view name) const;
+  /// Puts other values in a parameter's place, rounded to its dtype. Where it does not alias a file,
+  /// it keeps its address.
+  void replace(std::string_view name, const at::Tensor& values);
+  /// Makes a parameter what the files have, bit for bit.
+  void restore(std::string_view name);
 
-  /// Dimension `axis` of a tensor; -1 if there is no such tensor or axis.
-  [[nodiscard]] std::int64_t size(std::string_view name, std::size_t axis) const;
-
-  /// How many n there are with tensors "PREFIX0.", "PREFIX1.", ..., "PREFIXn-1.".
-  [[nodiscard]] std::int64_t count(std::string_view prefix) const;
-
-  [[nodiscard]] std::vector<std::string> names() const;
+  [[nodiscard]] const Blueprint& blueprint() const { return blueprint_; }
+  [[nodiscard]] at::ScalarType dtype() const { return dtype_; }
+  [[nodiscard]] c10::Device device() const { return device_; }
 
  private:
-  friend class WeightReader;
   struct Entry {
-    const TensorView* view = nullptr;
-    std::shared_ptr<const void> owner;
+    const ParameterSource* source = nullptr;
+    at::Tensor value;
+    bool aliased = false;  ///< `value` was born as part of a file.
   };
-  std::vector<SafetensorsFile> files_;
+
+  Weights(WeightIndex files, Blueprint blueprint, c10::Device device, at::ScalarType dtype)
+      : files_(std::move(files)),
+        blueprint_(std::move(blueprint)),
+        device_(device),
+        dtype_(dtype) {}
+
+  [[nodiscard]] Entry& entry(std::string_view name);
+  [[nodiscard]] const Entry& entry(std::string_view name) const;
+  void fill(const ParameterSource& source, const at::Tensor& out) const;
+
+  WeightIndex files_;
+  Blueprint blueprint_;
+  c10::Device device_;
+  at::ScalarType dtype_;
+  WeightMatch match_;  // Points into files_ and blueprint_.
   std::map<std::string, Entry, std::less<>> entries_;
 };
 
-/// Takes weights out of files and puts them on a device. Mistakes do not stop the reading: they are
-/// collected, and finish() tells them all.
-class WeightReader {
- public:
-  /// `dtype` is what the network computes in. On the CPU, weights stored in it are not copied, but
-  /// alias the mapped file.
-  WeightReader(const WeightFiles& files, c10::Device device, at::ScalarType dtype)
-      : files_(files), device_(device), dtype_(dtype) {}
-
-  /// The weight, of this shape. An undefined tensor after noting that it is missing, of another
-  /// shape, or of a dtype that this version cannot use.
-  [[nodiscard]] at::Tensor take(const std::string& name, const Shape& shape);
-
-  /// Elements taken so far.
-  [[nodiscard]] std::int64_t parameters() const { return parameters_; }
-
-  /// kInvalid with every mistake, a line each: tensors that nobody took are found here. A missing
-  /// one is told with the nearest name that is there.
-  [[nodiscard]] Status finish() const;
-
- private:
-  const WeightFiles& files_;
-  c10::Device device_;
-  at::ScalarType dtype_;
-  std::int64_t parameters_ = 0;
-  std::set<std::string, std::less<>> taken_;
-  std::vector<std::string> missing_;
-  std::vector<std::string> mistakes_;
+/// Bytes that load() will take for these parameters on a device, where `aliases` are not counted.
+struct ReplicaSize {
+  std::int64_t owned_bytes = 0;  ///< Memory of its own.
+  std::int64_t aliased_bytes =
+      0;  ///< Pages of the files, which others may share and the system may take back.
 };
+
+/// What a replica of a matched blueprint takes. `match` has no problems.
+[[nodiscard]] ReplicaSize replica_size(const WeightMatch& match, bool on_cpu, at::ScalarType dtype);
 
 }  // namespace pa

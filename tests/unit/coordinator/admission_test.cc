@@ -129,7 +129,12 @@ TEST(Admission, RefusesByNameAndSaysWhatWasExpected) {
 
   request = sample_of(2);
   request.loras = {{"style", 1.0}};
-  EXPECT_THAT(refusal(request, {}), HasSubstr("/loras: this version does not support LoRAs"));
+  EXPECT_THAT(refusal(request, {}), HasSubstr("/loras/0/name: model 'digits' has no LoRA 'style'"));
+  ModelInfo styled = digits();
+  styled.loras = {{"style", "sha256:1"}};
+  EXPECT_EQ(refusal(request, {}, styled), "admitted");
+  request.loras.front().name = "sha256:1";
+  EXPECT_EQ(refusal(request, {}, styled), "admitted");
 
   request = sample_of(2);
   request.labels.clear();

@@ -397,7 +397,7 @@ TEST_F(EngineTest, RefusesWhatItCannotRun) {
               r.positive = {Condition{"c"}, Condition{"c", 1.0, "", {2, 2, 4, 0}}};
             }),
             "/positive/1/area");
-  EXPECT_EQ(field([](Request& r) { r.loras = {{"style", 1.0}}; }), "/loras");
+  EXPECT_EQ(field([](Request& r) { r.loras = {{"style", 1.0}}; }), "/loras/0/name");
   EXPECT_EQ(field([](Request& r) { r.inpaint = true; }), "/tensors/mask");
   EXPECT_EQ(field([](Request& r) { r.noise = NoiseKind::kGiven; }), "/tensors/noise");
   EXPECT_EQ(field([](Request& r) { r.batch_index = {1}; }), "/batch_index");
@@ -412,7 +412,7 @@ TEST_F(EngineTest, RefusesWhatItCannotRun) {
 TEST_F(EngineTest, GuidanceNeedsANegative) {
   const auto no_none = add(std::make_unique<Fake>(true), "bare");
   static_cast<void>(no_none);
-  store_.find("bare")->labels.clear();
+  store_.acquire("bare").value()->labels.clear();
   body_.model = "bare";
   body_.guidance.cfg = 2.0;
   body_.positive = {Condition{"cond.0"}};

@@ -1,10 +1,13 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "tests/support/model_folder.h"
 #include "tests/support/shards.h"
 #include "worker/engine/engine.h"
 #include "worker/models/model_store.h"
+#include "worker/models/registry.h"
 #include "worker/models/tensors.h"
 
 namespace pa {
@@ -22,7 +25,7 @@ at::Tensor tensor(const Fixture& fixture, const std::string& name) {
 class Pipeline : public ::testing::Test {
  protected:
   void SetUp() override {
-    test::make_flux_folder(models_, "flux", Fixture(fixture_.meta["base"].get<std::string>()));
+    test::make_model_folder(models_, "flux", Fixture(fixture_.meta["base"].get<std::string>()));
     ASSERT_TRUE(store_.load(models_.path()).ok());
     body_.model = "flux";
     body_.samples = 2;
@@ -144,6 +147,102 @@ TEST_F(Pipeline, DeterministicRunsEqualBitForBitWhateverElseRuns) {
   const test::Outcome got = test::run(mixed);
   EXPECT_TRUE(at::equal(got.shards.at(1).joined(), want.shards.at(1).joined()));
 }
+
+/// Two models of which only one fits in memory at a time.
+TEST(ModelsThatDoNotFitTogether, TakeTurns) {
+  const Fixture fixture("models/flux_dev_b1_text33.safetensors");  // BF16: widened on a CPU.
+  const TempFolder models;
+  test::make_model_folder(models, "a", fixture);
+  test::make_model_folder(models, "b", fixture);
+  FileHashes hashes;
+  const std::int64_t bytes =
+      replica_size(read_model_folder(models.path("a"), hashes).value(), Device{}).owned_bytes;
+  ModelStore store(Device{}, {.memory_bytes = bytes + bytes / 2});
+  ASSERT_TRUE(store.load(models.path()).ok());
+  Request body;
+  body.op = Operation::kForward;
+  body.samples = 1;
+  body.positive = {Condition{"cond.0"}};
+  test::Tensors tensors{{"x", tensor(fixture, "in.x")},
+                        {"timestep", tensor(fixture, "in.timestep")}};
+  for (const char* const name : {"context", "y", "guidance"}) {
+    tensors[std::string("cond.0.") + name] = tensor(fixture, std::string("in.") + name);
+  }
+  const at::Tensor want = tensor(fixture, "out.y");
+  const Shape row(want.sizes().begin() + 1, want.sizes().end());
+  Engine engine(store, {});
+  for (std::uint64_t i = 1; i <= 4; ++i) {
+    body.model = i % 2 == 1 ? "a" : "b";
+    engine.add(test::make_job(i, body, row, {0}, tensors));
+  }
+  EXPECT_TRUE(store.is_loaded("a"));
+  const test::Outcome outcome = test::run(engine);
+  EXPECT_TRUE(engine.idle());
+  for (std::uint64_t i = 1; i <= 4; ++i) {
+    ASSERT_EQ(outcome.shards.at(i).rows.size(), 1U) << i;
+    EXPECT_LE((outcome.shards.at(i).rows.at(0) - want.flatten()).abs().max().item<double>(), 1e-3);
+  }
+}
+
+/// Whole runs of every family, whose samplers draw no noise on the way.
+class FamilyPipeline : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(FamilyPipeline, EqualsTheReference) {
+  const Fixture fixture("pipelines/" + GetParam());
+  const TempFolder models;
+  test::make_model_folder(models, "m", Fixture(fixture.meta["base"].get<std::string>()));
+  ModelStore store;
+  ASSERT_TRUE(store.load(models.path()).ok());
+  const at::Tensor want = tensor(fixture, "out.x");
+  Request body;
+  body.model = "m";
+  body.samples = want.size(0);
+  body.noise = NoiseKind::kGiven;
+  body.sampler.name = fixture.meta["sampler"];
+  body.schedule =
+      ScheduleSpec{fixture.meta["scheduler"], fixture.meta["steps"], fixture.meta["denoise"]};
+  body.guidance.cfg = fixture.meta["cfg"];
+  body.positive = {Condition{"cond.0"}};
+  test::Tensors tensors{{"noise", tensor(fixture, "in.noise")},
+                        {"latent", tensor(fixture, "in.latent")}};
+  if (fixture.meta["guidance"].is_number()) {
+    tensors["cond.0.guidance"] = at::full({1}, fixture.meta["guidance"].get<double>());
+  }
+  for (const char* const name : {"context", "y"}) {
+    const std::string positive = std::string("in.positive.") + name;
+    const std::string negative = std::string("in.negative.") + name;
+    if (fixture.has(positive)) {
+      tensors[std::string("cond.0.") + name] = tensor(fixture, positive);
+    }
+    if (!fixture.has(negative)) continue;
+    body.negative = {Condition{"cond.1"}};
+    tensors[std::string("cond.1.") + name] = tensor(fixture, negative);
+  }
+  std::vector<std::int64_t> samples(static_cast<std::size_t>(body.samples));
+  std::iota(samples.begin(), samples.end(), 0);
+  const Shape row(want.sizes().begin() + 1, want.sizes().end());
+  Engine engine(store, {});
+  engine.add(test::make_job(1, body, row, samples, tensors));
+  const test::Outcome outcome = test::run(engine);
+  ASSERT_EQ(outcome.shards.at(1).rows.size(), samples.size());
+  const double tolerance = fixture.meta["atol"].get<double>() +
+                           fixture.meta["rtol"].get<double>() * want.abs().max().item<double>();
+  for (const auto& [i, values] : outcome.shards.at(1).rows) {
+    EXPECT_LE((values - want[i].flatten()).abs().max().item<double>(), tolerance) << i;
+  }
+}
+
+std::vector<std::string> deterministic_pipelines() {
+  std::vector<std::string> names = test::fixtures_in("pipelines");
+  std::erase_if(
+      names, [](const std::string& name) { return Fixture("pipelines/" + name).has("noise.z"); });
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Pipelines, FamilyPipeline, ::testing::ValuesIn(deterministic_pipelines()),
+                         [](const auto& param) {
+                           return param.param.substr(0, param.param.find('.'));
+                         });
 
 }  // namespace
 }  // namespace pa

@@ -1,4 +1,4 @@
-#include "worker/models/model_folder.h"
+#include "shared/models/model_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,13 +18,14 @@ class ModelFolderTest : public ::testing::Test {
  protected:
   Result<ModelFolder> read(const std::string& yaml) {
     models_.write("m/model.yaml", yaml);
-    return read_model_folder(models_.path("m"));
+    return read_model_folder(models_.path("m"), hashes_);
   }
   std::string error_of(const std::string& yaml) {
     const Result<ModelFolder> folder = read(yaml);
     return folder.ok() ? "" : folder.error().message;
   }
 
+  FileHashes hashes_;
   TempFolder models_;
 };
 
@@ -64,14 +65,15 @@ TEST_F(ModelFolderTest, RecognisesTheFamilyByTheWeights) {
   models_.write("m/model.yaml", "config: {axes_dim: [8, 12, 12]}\n");
   ASSERT_TRUE(
       write_safetensors(models_.path("m/w.safetensors"), {}, test::weights_of(fixture)).ok());
-  EXPECT_EQ(read_model_folder(models_.path("m"))->info.family, "flux");
+  EXPECT_EQ(read_model_folder(models_.path("m"), hashes_)->info.family, "flux");
 }
 
 TEST_F(ModelFolderTest, RefusesAFolderOfNoFamily) {
   EXPECT_THAT(error_of("prediction: flow\n"), HasSubstr("no family"));
   models_.write("empty/readme", "");
-  EXPECT_THAT(read_model_folder(models_.path("empty")).error().message, HasSubstr("neither"));
-  EXPECT_FALSE(read_model_folder(models_.path("none")).ok());
+  EXPECT_THAT(read_model_folder(models_.path("empty"), hashes_).error().message,
+              HasSubstr("neither"));
+  EXPECT_FALSE(read_model_folder(models_.path("none"), hashes_).ok());
 }
 
 TEST_F(ModelFolderTest, LabelsNeedConditions) {
@@ -98,7 +100,7 @@ TEST_F(ModelFolderTest, RefusesATensorInTwoFiles) {
   const std::vector<TensorView> tensors{{{"t", DType::kF32, {1}}, std::as_bytes(std::span(one))}};
   ASSERT_TRUE(write_safetensors(models_.path("a.safetensors"), {}, tensors).ok());
   ASSERT_TRUE(write_safetensors(models_.path("b.safetensors"), {}, tensors).ok());
-  EXPECT_THAT(read_model_folder(models_.path()).error().message,
+  EXPECT_THAT(read_model_folder(models_.path(), hashes_).error().message,
               HasSubstr("'t' is also in another file"));
 }
 

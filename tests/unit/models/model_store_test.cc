@@ -6,7 +6,7 @@
 
 #include "tests/support/model_folder.h"
 #include "tests/support/paths.h"
-#include "worker/models/replica.h"
+#include "worker/models/registry.h"
 
 namespace pa {
 namespace {
@@ -20,7 +20,7 @@ TEST(ModelStore, LoadsEveryFolderByName) {
   const TempFolder models;
   models.write("nothing/notes.txt", "passed over");
   models.write("noop/model.yaml", "family: noop\n");
-  make_flux_folder(models, "flux", Fixture("models/flux_dev_b1.safetensors"));
+  make_model_folder(models, "flux", Fixture("models/flux_dev_b1.safetensors"));
   ModelStore store;
   ASSERT_TRUE(store.load(models.path()).ok());
   const std::vector<ModelInfo> infos = store.infos();
@@ -34,19 +34,16 @@ TEST(ModelStore, LoadsEveryFolderByName) {
   EXPECT_GT(infos[0].parameters, 100000);
   EXPECT_EQ(infos[1].name, "noop");
   EXPECT_THAT(infos[1].latent, ElementsAre());
-  EXPECT_TRUE(store.warm_up().ok());
 
-  EXPECT_EQ(store.find("noop")->info, infos[1]);
-  EXPECT_EQ(store.find(infos[0].identity), store.find("flux"));
-  EXPECT_EQ(store.find("flax"), nullptr);
+  EXPECT_EQ(store.acquire("noop").value()->info, infos[1]);
+  EXPECT_EQ(store.acquire(infos[0].identity).value(), store.acquire("flux").value());
+  EXPECT_EQ(store.acquire("flax").error().code, Code::kUnavailable);
 }
 
 TEST(ModelStore, LoadsTheDigits) {
   ModelStore store;
   ASSERT_TRUE(store.load(test::source_path("config/models")).ok());
-  ASSERT_TRUE(store.warm_up().ok());
-  const Replica* const digits = store.find("digits");
-  ASSERT_NE(digits, nullptr);
+  const std::shared_ptr<Replica> digits = store.acquire("digits").value();
   EXPECT_THAT(digits->info.latent, ElementsAre(1, 8, 8));
   EXPECT_LT(digits->info.pixel_min, digits->info.pixel_max);
   EXPECT_EQ(digits->info.labels.size(), 11U);
@@ -56,7 +53,21 @@ TEST(ModelStore, LoadsTheDigits) {
   }
 }
 
-TEST(ModelStore, NamesTheFolderThatCannotBeLoaded) {
+TEST(ModelStore, ABrokenFolderStopsNoOther) {
+  const TempFolder models;
+  models.write("bad/model.yaml", "family: flux\n");
+  models.write("pickled/model.ckpt", "");
+  models.write("noop/model.yaml", "family: noop\n");
+  ModelStore store;
+  ASSERT_TRUE(store.load(models.path()).ok());
+  EXPECT_EQ(store.infos().size(), 1U);
+  ASSERT_EQ(store.broken().size(), 2U);
+  EXPECT_EQ(store.broken()[0].name, "bad");
+  EXPECT_THAT(store.broken()[0].error.message, HasSubstr("'img_in.weight' is missing"));
+  EXPECT_THAT(store.broken()[1].error.message, HasSubstr("convert it to .safetensors"));
+}
+
+TEST(ModelStore, TellsWhyNothingCanBeUsed) {
   const TempFolder models;
   models.write("bad/model.yaml", "family: flux\n");
   ModelStore store;
@@ -70,13 +81,77 @@ TEST(ModelStore, NamesTheFolderThatCannotBeLoaded) {
   EXPECT_FALSE(store.load(empty.path("none")).ok());
 }
 
+/// Models a, b and c, of which no two fit at once, unless `two` do.
+class FullStore : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const Fixture fixture("models/flux_dev_b1_text33.safetensors");  // BF16: widened on a CPU.
+    for (const char* const name : {"a", "b", "c"}) make_model_folder(models_, name, fixture);
+    FileHashes hashes;
+    bytes_ =
+        replica_size(read_model_folder(models_.path("a"), hashes).value(), Device{}).owned_bytes;
+    ASSERT_GT(bytes_, 100000);
+  }
+
+  TempFolder models_;
+  std::int64_t bytes_ = 0;
+};
+
+TEST_F(FullStore, ThoseUsedLongestAgoMakeRoom) {
+  ModelStore store(Device{}, {.memory_bytes = 2 * bytes_});
+  ASSERT_TRUE(store.load(models_.path()).ok());
+  EXPECT_EQ(store.infos().size(), 3U);
+  EXPECT_TRUE(store.is_loaded("a"));
+  EXPECT_TRUE(store.is_loaded("b"));
+  EXPECT_FALSE(store.is_loaded("c"));
+  ASSERT_TRUE(store.acquire("b").ok());
+  ASSERT_TRUE(store.acquire("a").ok());
+  ASSERT_TRUE(store.acquire("c").ok());
+  EXPECT_TRUE(store.is_loaded("a"));
+  EXPECT_FALSE(store.is_loaded("b"));
+}
+
+TEST_F(FullStore, OneInUseIsNeverPutOut) {
+  ModelStore store(Device{}, {.memory_bytes = bytes_ + bytes_ / 2});
+  ASSERT_TRUE(store.load(models_.path()).ok());
+  std::shared_ptr<Replica> a = store.acquire("a").value();
+  const Result<std::shared_ptr<Replica>> refused = store.acquire("b");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::kOverloaded);
+  EXPECT_THAT(refused.error().message, HasSubstr("taken by models in use: 'a'"));
+  EXPECT_TRUE(store.is_loaded("a"));
+  a.reset();
+  EXPECT_TRUE(store.acquire("b").ok());
+  EXPECT_FALSE(store.is_loaded("a"));
+}
+
+TEST_F(FullStore, OneThatNeverFitsIsRefusedWithTheNumbers) {
+  ModelStore store(Device{}, {.memory_bytes = bytes_ / 2});
+  const Status status = store.load(models_.path());
+  EXPECT_THAT(status.error().message, HasSubstr("the model takes"));
+  EXPECT_THAT(status.error().message, HasSubstr("where models may take"));
+  EXPECT_EQ(store.broken().size(), 3U);
+}
+
+TEST_F(FullStore, LoadingTellsHowFarItIsAndCanBeCancelled) {
+  ModelStore store;
+  std::vector<std::string> told;
+  const Status status = store.load(models_.path(), [&](const std::string& model, double part) {
+    told.push_back(model);
+    return !(model == "b" && part > 0.5);
+  });
+  EXPECT_EQ(status.error().code, Code::kCancelled);
+  EXPECT_EQ(told.back(), "b");
+  EXPECT_TRUE(store.is_loaded("a"));
+}
+
 TEST(ModelStore, ChecksLabelConditions) {
   const TempFolder models;
   const Fixture fixture("models/flux_dev_b1.safetensors");
   const std::vector<float> values(7 * 48);
   const auto error_of = [&](const std::string& labels, const std::vector<TensorSpec>& specs) {
-    make_flux_folder(models, "m", fixture);
-    models.write("m/model.yaml", test::flux_yaml(fixture.meta["config"]) + labels);
+    make_model_folder(models, "m", fixture);
+    models.write("m/model.yaml", test::model_yaml(fixture) + labels);
     std::vector<TensorView> views;
     for (const TensorSpec& spec : specs) {
       views.push_back({spec, std::as_bytes(std::span(values)).first(byte_size(spec).value())});
@@ -95,26 +170,6 @@ TEST(ModelStore, ChecksLabelConditions) {
   EXPECT_THAT(error_of("", {{"a.b.z", DType::kF32, {1}}}), HasSubstr("no input 'z'"));
   EXPECT_THAT(error_of("", {{"context", DType::kF32, {1}}}), HasSubstr("LABEL.INPUT"));
   EXPECT_THAT(error_of("", {{"a.y", DType::kF32, {2, 24}}}), HasSubstr("expected one row of [24]"));
-}
-
-/// Answers with what is not a number.
-class Broken : public Network {
- public:
-  [[nodiscard]] Result<at::Tensor> forward(const Rows& rows) override { return rows.x / 0.0; }
-  [[nodiscard]] const std::vector<InputSpec>& input_contract() const override { return inputs_; }
-
- private:
-  std::vector<InputSpec> inputs_;
-};
-
-TEST(ModelStore, IsNotReadyIfAnEvaluationFails) {
-  ModelStore store;
-  Replica replica;
-  replica.info.name = "broken";
-  replica.info.latent = {1, 4, 4};
-  replica.network = std::make_unique<Broken>();
-  store.add(std::move(replica));
-  EXPECT_THAT(store.warm_up().error().message, HasSubstr("model 'broken'"));
 }
 
 }  // namespace
