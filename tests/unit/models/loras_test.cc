@@ -92,7 +92,7 @@ TEST_P(LoraFixture, EqualsTheReferenceAndLeavesNoTrace) {
   } else {
     model.add("l", lora_of(fixture_));
     for (const nlohmann::json& strength : fixture_.meta["strengths"]) {
-      cases.emplace_back("@" + strength.dump(),
+      cases.emplace_back(std::string("@").append(strength.dump()),
                          std::vector<LoraRef>{{"l", strength.get<double>()}});
     }
   }
@@ -140,7 +140,9 @@ class LorasTest : public ::testing::Test {
     model.add("l", tensors);
     model.load();
     const Status status = model.loras().check({{"l", 1.0, allow_unmatched}});
-    if (!status.ok()) EXPECT_EQ(status.error().field, "/loras/0/name");
+    if (!status.ok()) {
+      EXPECT_EQ(status.error().field, "/loras/0/name");
+    }
     return status.ok() ? "" : status.error().message;
   }
 
