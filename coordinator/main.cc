@@ -11,6 +11,7 @@
 #include "coordinator/io/coordinator_metrics.h"
 #include "coordinator/io/coordinator_node.h"
 #include "coordinator/io/coordinator_notes.h"
+#include "coordinator/io/cost_file.h"
 #include "coordinator/journal/disk_journal.h"
 #include "coordinator/journal/memory_journal.h"
 #include "shared/core/version.h"
@@ -60,9 +61,22 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   options.weights = config.weights;
   options.durable = journal.durable();
   options.max_journal_bytes = config.journal.max_bytes;
+  options.scheduling = config.scheduling;
   options.journal = journal.describe();
   options.version = std::string(version());
   return options;
+}
+
+std::string allow_file(const CoordinatorConfig& config) { return config.tcp.keys + "/allow.yaml"; }
+
+/// None without an address.
+Result<std::optional<TcpListener>> tcp_listener(const CoordinatorConfig& config) {
+  if (config.tcp.address.empty()) return std::optional<TcpListener>();
+  TcpListener tcp;
+  tcp.address = config.tcp.address;
+  PA_ASSIGN(tcp.keys, read_curve_keys(config.tcp.keys, kCoordinatorKeys));
+  PA_ASSIGN(tcp.allowed, AllowList::load(allow_file(config)));
+  return std::optional<TcpListener>(std::move(tcp));
 }
 
 /// A coordinator process from start to exit status.
@@ -77,7 +91,9 @@ class Program {
     streams.window_bytes = config_.limits.window_bytes;
     ZmqOptions zmq;
     zmq.chunk_bytes = config_.limits.chunk_bytes;
-    auto transport = ZmqServer::bind(config_.endpoints, zmq);
+    Result<std::optional<TcpListener>> tcp = tcp_listener(config_);
+    if (!tcp.ok()) return fail(tcp.error());
+    auto transport = ZmqServer::bind(config_.endpoints, zmq, std::move(*tcp));
     if (!transport.ok()) return fail(transport.error());
     add_process_metrics(registry_);
     auto http = serve_operations(config_.http, registry_, health_);
@@ -89,7 +105,9 @@ class Program {
     const Result<std::unique_ptr<Journal>> opened = open_journal(epoch);
     if (!opened.ok()) return fail(opened.error());
     Journal& journal = **opened;
-    CoordinatorNode node(options_of(config_, journal, epoch), streams, **transport, journal,
+    CoordinatorOptions options = options_of(config_, journal, epoch);
+    options.costs = costs_.load();
+    CoordinatorNode node(std::move(options), streams, **transport, journal,
                          [this](const Note& note) { notes_.take(note); });
     Recovery recovery = journal.recover();
     for (const std::string& damage : recovery.damage)
@@ -97,18 +115,22 @@ class Program {
     node.recover(steady_now(), std::move(recovery));
     log_info("coordinator.started", {{"version", version()},
                                      {"clients", config_.endpoints.client},
+                                     {"tcp", config_.tcp.address},
                                      {"http_port", (*http)->port()},
                                      {"journal", journal.describe()}});
     while (!node.exited()) {
       health_.turned();
-      while (const std::optional<int> signal = signals_.take()) on_signal(*signal, node);
+      while (const std::optional<int> signal = signals_.take())
+        on_signal(*signal, node, **transport);
       const bool more = node.turn(steady_now());
       if (more || node.exited()) continue;
       publish(node, **transport);
+      costs_.keep(node.core().costs(), steady_now());
       const TimePoint latest = steady_now() + kLongestSleep;
       const std::optional<TimePoint> due = node.next_deadline();
       loop_.wait(due && *due < latest ? *due : latest);
     }
+    costs_.flush(node.core().costs());
     loop_.wait(steady_now() +
                std::chrono::milliseconds{50});  // the last answers leave: sockets do not linger
     log_info("coordinator.stopped");
@@ -127,7 +149,11 @@ class Program {
     return std::unique_ptr<Journal>(std::move(journal));
   }
 
-  void publish(const CoordinatorNode& node, const ZmqServer& transport) {
+  void publish(const CoordinatorNode& node, ZmqServer& transport) {
+    for (const Refusal& refusal : transport.take_refusals()) {
+      log_warning("connection.refused",
+                  {{"address", refusal.address}, {"key", refusal.key}, {"reason", refusal.reason}});
+    }
     const Coordinator& core = node.core();
     metrics_.set_load(core.active_requests(), core.waiting_samples());
     metrics_.set_messages_rejected(transport.rejected());
@@ -148,8 +174,8 @@ class Program {
     }
   }
 
-  void on_signal(int signal, CoordinatorNode& node) {
-    if (signal == SIGHUP) return reload(node);
+  void on_signal(int signal, CoordinatorNode& node, ZmqServer& transport) {
+    if (signal == SIGHUP) return reload(node, transport);
     if (draining_) {
       log_warning("coordinator.killed", {{"reason", "asked to stop twice"}});
       std::_Exit(1);
@@ -159,21 +185,31 @@ class Program {
     node.tell(event::Shutdown{kShutdownGrace}, steady_now());
   }
 
-  /// Applies what can change while running: weights and logs.
-  void reload(CoordinatorNode& node) {
+  /// Applies what can change while running: weights, scheduling, logs and who may connect.
+  void reload(CoordinatorNode& node, ZmqServer& transport) {
     Result<CoordinatorConfig> fresh = load_coordinator_config(daemon_);
     if (!fresh.ok()) {
       log_error("config.rejected", {{"error", fresh.error().message}});
       return;
     }
+    if (!config_.tcp.address.empty()) {
+      Result<AllowList> allowed = AllowList::load(allow_file(config_));
+      if (!allowed.ok()) {
+        log_error("config.rejected", {{"error", allowed.error().message}});
+        return;
+      }
+      transport.allow(std::move(*allowed));
+    }
     log_configure(fresh->log);
-    node.tell(event::WeightsChanged{fresh->weights}, steady_now());
+    node.tell(event::WeightsChanged{fresh->weights, fresh->scheduling}, steady_now());
     log_info("config.reloaded",
-             {{"applied", "weights, log"}, {"needs_restart", "everything else"}});
+             {{"applied", "weights, scheduling, log, allow.yaml"},
+              {"needs_restart", "everything else"}});
   }
 
   DaemonOptions daemon_;
   CoordinatorConfig config_;
+  CostFile costs_{config_.costs_file};
   Signals signals_;
   Loop loop_;
   Metrics registry_;

@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <random>
@@ -12,6 +13,7 @@
 #include "shared/core/version.h"
 #include "shared/io/allocator.h"
 #include "shared/io/clock.h"
+#include "shared/io/cores.h"
 #include "shared/io/loop.h"
 #include "shared/io/ops_server.h"
 #include "shared/io/process_metrics.h"
@@ -40,6 +42,12 @@ std::uint64_t random_boot() {
   return (static_cast<std::uint64_t>(device()) << 32) | device();
 }
 
+/// Threads that make noise: a Brownian tree takes a tenth of a second for a step of a large latent. A
+/// CPU's cores belong to the network; another device leaves them free.
+std::int64_t noise_threads(const Device& device) {
+  return device.kind == "cpu" ? 1 : std::clamp<std::int64_t>(usable_cores() / 2, 1, 4);
+}
+
 /// What the worker says of itself once its device is ready.
 WorkerOptions options_of(const WorkerConfig& config, const ComputeReady& ready) {
   WorkerOptions options;
@@ -54,6 +62,7 @@ WorkerOptions options_of(const WorkerConfig& config, const ComputeReady& ready) 
   hello.numerics_id = ready.numerics_id;
   hello.models = ready.models;
   hello.credit_samples = config.limits.credit_samples;
+  hello.max_rows = config.limits.max_rows;
   hello.window = config.limits.window_bytes;
   return options;
 }
@@ -83,7 +92,9 @@ class Program {
     compute_options.models = config_.models;
     compute_options.store.memory_bytes =
         static_cast<std::int64_t>(config_.limits.model_memory_bytes);
-    compute_options.engine = {config_.limits.max_rows, config_.sim};
+    compute_options.engine = {.max_rows = config_.limits.max_rows,
+                              .noise_threads = noise_threads(*device),
+                              .sim = config_.sim};
     ComputeThread compute(std::move(compute_options), wakeup_);
     loop_.watch(signals_);
     loop_.watch(wakeup_);
@@ -123,10 +134,16 @@ class Program {
     ZmqContext context;
     ZmqOptions zmq;
     zmq.chunk_bytes = config_.limits.chunk_bytes;
+    std::optional<PeerKeys> keys;
+    if (!config_.connect.address.empty()) {
+      Result<PeerKeys> read = read_peer_keys(config_.connect.keys);
+      if (!read.ok()) return fail(read.error());
+      keys = std::move(*read);
+    }
     auto control =
-        ZmqClient::connect(context, config_.connect.control, Channel::kWorkerControl, zmq);
+        ZmqClient::connect(context, config_.connect.control, Channel::kWorkerControl, zmq, keys);
     if (!control.ok()) return fail(control.error());
-    auto data = ZmqClient::connect(context, config_.connect.data, Channel::kWorkerData, zmq);
+    auto data = ZmqClient::connect(context, config_.connect.data, Channel::kWorkerData, zmq, keys);
     if (!data.ok()) return fail(data.error());
     loop_.watch(**control);
     loop_.watch(**data);

@@ -16,8 +16,7 @@ Status cancel(const CancelCommand& command) {
     return invalid("expected a request's id, 32 hexadecimal digits, found '" + command.request +
                    "'");
   }
-  PA_ASSIGN(const std::string endpoint, find_endpoint(command.where));
-  PA_ASSIGN(const std::unique_ptr<Client> client, Client::connect(endpoint, {}));
+  PA_ASSIGN(const std::unique_ptr<Client> client, connect_to(command.where, {}));
   return client->cancel(*id, std::chrono::seconds{5});
 }
 

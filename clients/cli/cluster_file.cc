@@ -104,4 +104,10 @@ Result<std::string> find_endpoint(const Where& where) {
       state + ")");
 }
 
+Result<std::unique_ptr<Client>> connect_to(const Where& where, ClientOptions options) {
+  PA_ASSIGN(const std::string endpoint, find_endpoint(where));
+  options.keys = where.keys;
+  return Client::connect(endpoint, std::move(options));
+}
+
 }  // namespace pa::cli

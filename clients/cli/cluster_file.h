@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "clients/cli/commands.h"
+#include "clients/cpp/client.h"
 #include "shared/core/result.h"
 
 namespace pa::cli {
@@ -42,5 +44,9 @@ void remove_cluster_file(const std::string& state);
 ///
 /// Errors: kUnavailable, and how to start or name a cluster.
 [[nodiscard]] Result<std::string> find_endpoint(const Where& where);
+
+/// A client of the cluster that `where` means, with its keys. Errors: as find_endpoint() and
+/// Client::connect().
+[[nodiscard]] Result<std::unique_ptr<Client>> connect_to(const Where& where, ClientOptions options);
 
 }  // namespace pa::cli

@@ -14,9 +14,14 @@ namespace pa::cli {
 namespace {
 
 void add_where(CLI::App& app, Where& where) {
-  app.add_option("--connect", where.connect, "The coordinator's client endpoint, ipc:///PATH")
+  app.add_option("--connect", where.connect,
+                 "The coordinator: its client socket, ipc:///PATH, or tcp://HOST:PORT")
       ->envname("PA_CONNECT")
       ->type_name("ENDPOINT");
+  app.add_option("--keys", where.keys,
+                 "For tcp://: the folder with coordinator.public and your NAME.secret")
+      ->envname("PA_KEYS")
+      ->type_name("DIR");
   app.add_option("--state", where.state, "The directory of a cluster that `pa up` started")
       ->envname("PA_STATE")
       ->type_name("DIR");
@@ -231,11 +236,23 @@ std::variant<Command, int> parse_command_line(int argc, const char* const* argv)
 
   KeygenCommand keygen;
   CLI::App* keygen_app = app.add_subcommand(
-      "keygen", "A CURVE key pair; this version speaks ipc only and uses none yet");
+      "keygen",
+      "A key pair for TCP: for the coordinator, or for a client or worker on another box");
   keygen_app->add_option("--out", keygen.out_dir, "Folder for NAME.secret and NAME.public")
       ->type_name("DIR")
       ->required();
-  keygen_app->add_option("--name", keygen.name, "Whose they are (default: pa)")->type_name("NAME");
+  keygen_app
+      ->add_option("--name", keygen.name, "Whose they are; 'coordinator' is the coordinator's")
+      ->type_name("NAME")
+      ->required();
+  keygen_app
+      ->add_option("--allow-worker", keygen.allow_worker,
+                   "Let the key in as workers of this name, such as box2:*; adds it to allow.yaml")
+      ->type_name("PATTERN");
+  keygen_app
+      ->add_option("--allow-client", keygen.allow_client,
+                   "Let the key in as a client of this name; adds it to allow.yaml")
+      ->type_name("NAME");
 
   BenchCommand bench;
   bool local = false;

@@ -16,6 +16,7 @@ namespace pa::cli {
 /// (--state, PA_STATE, or the default one).
 struct Where {
   std::string connect;  ///< Endpoint, or empty.
+  std::string keys;     ///< For tcp://, as ClientOptions.
   std::string state;    ///< Directory, or empty for the default.
 };
 
@@ -58,6 +59,8 @@ struct InspectCommand {
 struct KeygenCommand {
   std::string out_dir;
   std::string name;
+  std::string allow_worker;  ///< Name or pattern that the key may be a worker under, or empty.
+  std::string allow_client;  ///< Name of the client that the key is, or empty.
 };
 
 /// One worker of a one-box cluster.

@@ -50,14 +50,17 @@ std::string plan_json(const Accepted& accepted) {
                     {"device", share.device},
                     {"weight", share.weight},
                     {"samples", share.samples},
-                    {"reason", share.reason}});
+                    {"reason", share.reason},
+                    {"finish_seconds", share.finish_seconds}});
   }
   const TensorSpec& result = accepted.result;
   return line({{"result",
                 {{"name", result.name},
                  {"dtype", std::string(name_of(result.dtype))},
                  {"shape", result.shape}}},
-               {"plan", std::move(plan)}});
+               {"plan", std::move(plan)},
+               {"seconds", accepted.seconds},
+               {"limit", accepted.limit}});
 }
 
 std::string status_json(const ClusterStatus& status, bool ready) {

@@ -1,65 +1,59 @@
 // pa keygen.
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <zmq.h>
-
-#include <array>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
-#include <filesystem>
 
 #include "clients/cli/commands.h"
 #include "clients/cli/exit_code.h"
-#include "shared/core/names.h"
-#include "shared/io/descriptor.h"
+#include "shared/io/allow_list.h"
+#include "shared/io/curve_keys.h"
 
 namespace pa::cli {
 namespace {
 
-using Z85Key = std::array<char, 41>;  // 32 bytes as 40 characters, and a zero.
-
-/// Never replaces a file: a lost key cannot be had again.
-Status write_key(const std::string& path, const Z85Key& key, mode_t mode) {
-  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
-  if (file.get() < 0 && errno == EEXIST) {
-    return invalid(path + " is there already: remove it, or choose another --name");
+Status check(const KeygenCommand& command) {
+  const bool coordinator = command.name == kCoordinatorKeys;
+  if (!command.allow_client.empty() && !command.allow_worker.empty()) {
+    return invalid("a key is a client's or a worker's, not both: make two", "--allow-client");
   }
-  const std::string text = std::string(key.data()) + "\n";
-  if (file.get() < 0 || ::fchmod(file.get(), mode) != 0 ||
-      ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    return internal(path + ": cannot be written: " + std::strerror(errno));
+  if (coordinator && !(command.allow_client.empty() && command.allow_worker.empty())) {
+    return invalid("the coordinator's own key needs no permission", "--name");
   }
   return {};
 }
 
-Status make_keys(const std::string& folder, const std::string& name) {
-  PA_TRY(check_worker_name(name));
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) return internal(folder + ": cannot be made: " + error.message());
-  Z85Key public_key{};
-  Z85Key secret_key{};
-  if (zmq_curve_keypair(public_key.data(), secret_key.data()) != 0) {
-    return internal(std::string("this libzmq makes no CURVE keys: ") + zmq_strerror(zmq_errno()));
+Status make_keys(const KeygenCommand& command) {
+  PA_TRY(check(command));
+  PA_ASSIGN(const CurveKeys keys, create_curve_keys(command.out_dir, command.name));
+  const std::string list = command.out_dir + "/allow.yaml";
+  if (!command.allow_worker.empty()) {
+    PA_TRY(append_allowed(list, {Role::kWorker, command.allow_worker}, keys.public_key));
+  } else if (!command.allow_client.empty()) {
+    PA_TRY(append_allowed(list, {Role::kClient, command.allow_client}, keys.public_key));
   }
-  PA_TRY(write_key(folder + "/" + name + ".secret", secret_key, 0600));
-  return write_key(folder + "/" + name + ".public", public_key, 0644);
+  return {};
+}
+
+void tell(const KeygenCommand& command) {
+  const std::string base = command.out_dir + "/" + command.name;
+  std::printf("%s.secret and %s.public: a CURVE key pair.\n", base.c_str(), base.c_str());
+  if (command.name == kCoordinatorKeys) {
+    std::printf("The coordinator reads the secret from its tcp.keys; the others need %s.public.\n",
+                base.c_str());
+  } else if (!command.allow_worker.empty()) {
+    std::printf("allow.yaml lets it in as workers named %s.\n", command.allow_worker.c_str());
+  } else if (!command.allow_client.empty()) {
+    std::printf("allow.yaml lets it in as the client %s.\n", command.allow_client.c_str());
+  } else {
+    std::printf("Nobody lets it in yet: add the public key to the coordinator's allow.yaml.\n");
+  }
 }
 
 }  // namespace
 
 int run(const KeygenCommand& command) {
-  const std::string name = command.name.empty() ? "pa" : command.name;
-  const Status made = make_keys(command.out_dir, name);
+  const Status made = make_keys(command);
   if (!made.ok()) return fail(made.error());
-  std::printf(
-      "%s/%s.secret and %s.public: a CURVE key pair in Z85. This version speaks ipc:// only, "
-      "which\n"
-      "needs no keys; the next one uses them on TCP.\n",
-      command.out_dir.c_str(), name.c_str(), name.c_str());
+  tell(command);
   return kDone;
 }
 

@@ -123,11 +123,10 @@ Result<Prepared> prepare(const RunCommand& command) {
 }
 
 Result<std::unique_ptr<Client>> connect(const RunCommand& command) {
-  PA_ASSIGN(const std::string endpoint, find_endpoint(command.where));
   ClientOptions options;
   options.first_answer = kAnswerLimit;
   if (command.patience_seconds) options.patience = from_seconds(*command.patience_seconds);
-  return Client::connect(endpoint, options);
+  return connect_to(command.where, std::move(options));
 }
 
 /// What the cluster says of a model, for the picture; nothing if it does not know it.
@@ -180,6 +179,10 @@ int plan(const RunCommand& command, Prepared prepared, Client& client) {
   for (const PlanShare& share : accepted->plan) {
     std::printf("%-20s %-10s %6lld  %s\n", share.worker.c_str(), share.device.c_str(),
                 static_cast<long long>(share.samples), share.reason.c_str());
+  }
+  if (accepted->seconds >= 0) {
+    std::printf("all end in %.3g s; what limits it is %s\n", accepted->seconds,
+                accepted->limit.c_str());
   }
   return kDone;
 }

@@ -105,8 +105,7 @@ void print_status(const ClusterStatus& status) {
 }
 
 Result<ClusterStatus> ask(const Where& where, Duration limit) {
-  PA_ASSIGN(const std::string endpoint, find_endpoint(where));
-  PA_ASSIGN(const std::unique_ptr<Client> client, Client::connect(endpoint, {}));
+  PA_ASSIGN(const std::unique_ptr<Client> client, connect_to(where, {}));
   return client->status(limit);
 }
 

@@ -5,6 +5,8 @@
 #include <random>
 #include <utility>
 
+#include "shared/io/endpoints.h"
+
 namespace pa {
 namespace {
 
@@ -139,7 +141,8 @@ Status Client::ask(const Message& question, Duration limit, const Answer& answer
     if (loop_.now() >= end) {
       return unavailable("no answer from the coordinator at " + endpoint_ + " in " +
                          std::to_string(std::chrono::round<std::chrono::seconds>(limit).count()) +
-                         " s; is it running?");
+                         " s; is it running" +
+                         (is_tcp(endpoint_) ? ", and does it allow this key?" : "?"));
     }
     if (loop_.now() >= due) {
       if (outbox_.empty()) outbox_.push_back({PeerId{0}, question, {}});

@@ -25,6 +25,7 @@ struct ClientOptions {
   Duration first_answer = std::chrono::seconds{10};  ///< As JobOptions.
   std::optional<Duration> patience;                  ///< As JobOptions.
   std::uint64_t window_bytes = 8u << 20;             ///< As JobOptions.
+  std::string keys;  ///< For tcp://: where this client's keys are, as read_peer_keys().
 };
 
 /// A connection to a coordinator that runs one request after the other.
@@ -34,7 +35,9 @@ class Client {
  public:
   /// Does not wait for the coordinator to be there: the first request does.
   ///
-  /// Errors: kInvalid, the endpoint is none; kInternal, no socket could be made.
+  /// `endpoint` is "ipc:///PATH" of a client socket or a coordinator's "tcp://HOST:PORT".
+  ///
+  /// Errors: kInvalid, the endpoint is none, or the keys for it; kInternal, no socket could be made.
   [[nodiscard]] static Result<std::unique_ptr<Client>> connect(const std::string& endpoint,
                                                                ClientOptions options);
 

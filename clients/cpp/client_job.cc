@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "shared/io/digest.h"
+#include "shared/io/endpoints.h"
 
 namespace pa {
 namespace {
@@ -221,7 +222,8 @@ void ClientJob::tick(TimePoint now, std::vector<Outgoing>& out) {
   const Duration silence = now - last_heard_.value_or(*started_);
   if (!last_heard_ && silence >= options_.first_answer) {
     return finish(unavailable("no answer from the coordinator at " + options_.endpoint + " in " +
-                              seconds_text(silence) + "; is it running?"));
+                              seconds_text(silence) + "; is it running" +
+                              (is_tcp(options_.endpoint) ? ", and does it allow this key?" : "?")));
   }
   if (last_heard_ && options_.patience && silence >= *options_.patience) {
     return finish(unavailable("the coordinator at " + options_.endpoint + " has been silent for " +

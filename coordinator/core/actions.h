@@ -23,6 +23,7 @@ struct Submitted {
   PeerId peer;
   Submit submit;
   Result<Request> body;
+  std::string who = {};  ///< As in Incoming.
 };
 /// Any other message of a client: DoneAck, Cancel, StatusQuery.
 struct FromClient {
@@ -34,6 +35,7 @@ struct FromWorker {
   PeerId peer;
   bool data = false;
   Message message;
+  std::string who = {};  ///< As in Incoming: a pattern for the worker's name.
 };
 /// A message to this peer could not be handed over: its connection is gone for good.
 struct PeerGone {
@@ -63,9 +65,10 @@ struct RecoveredEnded {
 struct NoMemory {
   RequestId request;
 };
-/// The owner's weights by worker name; they override what workers say of themselves.
+/// The owner's weights by worker name, which override what workers say of themselves, and whether they decide alone.
 struct WeightsChanged {
   std::map<std::string, double> weights;
+  std::optional<Scheduling> scheduling = {};  ///< As CoordinatorOptions; absent: as it was.
 };
 /// Stop admitting; finish what runs until `grace` from now, then Exit.
 struct Shutdown {
@@ -229,6 +232,20 @@ struct RequestRecovered {
   std::int64_t finished = 0;
   bool ended = false;
 };
+/// A running sample goes to another worker, or back to the queue.
+struct SampleMoved {
+  RequestId request;
+  std::int64_t sample = 0;
+  std::string from;
+  std::string to;  ///< Empty: the queue.
+  std::int64_t steps = 0;
+  double seconds = 0;  ///< From leaving to the arrival of its state.
+};
+/// A device is far slower than it was believed to be.
+struct DeviceSlow {
+  std::string worker;
+  double factor = 1;
+};
 /// A peer broke the protocol; the message was dropped.
 struct ProtocolError {
   PeerId peer;
@@ -237,10 +254,11 @@ struct ProtocolError {
 
 }  // namespace note
 
-using Note = std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRefused,
-                          note::RequestAccepted, note::RequestRefused, note::RequestFinished,
-                          note::ShardAssigned, note::ShardLost, note::SamplesFinished,
-                          note::JournalFailed, note::RequestRecovered, note::ProtocolError>;
+using Note =
+    std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRefused, note::RequestAccepted,
+                 note::RequestRefused, note::RequestFinished, note::ShardAssigned, note::ShardLost,
+                 note::SamplesFinished, note::JournalFailed, note::RequestRecovered,
+                 note::SampleMoved, note::DeviceSlow, note::ProtocolError>;
 
 using Action =
     std::variant<action::Send, action::Allocate, action::Release, action::Receive, action::Expect,

@@ -14,6 +14,9 @@ namespace {
 /// The label that stands for no condition: what guidance steers away from if labels are given.
 constexpr std::string_view kNoLabel = "none";
 
+/// The noises that a stochastic sampler adds, [K, N, ...], if the request brings them.
+constexpr const char* kStepNoise = "step_noise";
+
 /// The parts of "cond.K.NAME" or "cond.K.NAME.I".
 struct ConditionName {
   std::string prefix;  ///< "cond.K".
@@ -175,6 +178,10 @@ class Admission {
     PA_TRY(check_inpaint(latent));
     PA_TRY(check_places(request_.positive, "/positive", latent));
     PA_TRY(check_places(request_.negative, "/negative", latent));
+    PA_TRY(check_step_noise(draws_of(program), latent));
+    admitted_.passes_per_step = static_cast<double>(std::max(evaluations_of(program), 1)) /
+                                static_cast<double>(std::max(steps_of(program), 1));
+    admitted_.rows_per_sample = rows_per_sample();
     admitted_.result = {"samples", DType::kF32, {request_.samples}};
     admitted_.result.shape.insert(admitted_.result.shape.end(), latent.begin(), latent.end());
     return {};
@@ -256,6 +263,34 @@ class Admission {
       }
     }
     return {};
+  }
+
+  /// The noises that the sampler adds, instead of drawing them.
+  Status check_step_noise(std::int64_t draws, const Shape& latent) {
+    const TensorSpec* spec = find(kStepNoise);
+    if (spec == nullptr) return {};
+    if (draws == 0) {
+      return invalid("there is a tensor 'step_noise', but the sampler '" + request_.sampler.name +
+                         "' draws no noise with these options",
+                     "/tensors/step_noise");
+    }
+    Shape whole{draws, request_.samples};
+    whole.insert(whole.end(), latent.begin(), latent.end());
+    if (spec->dtype != DType::kF32 || spec->shape != whole) {
+      return wrong_shape(*spec, "F32 " + to_string(whole) + ", one for each of the " +
+                                    std::to_string(draws) + " noises that the sampler draws");
+    }
+    known_.insert(kStepNoise);
+    return {};
+  }
+
+  /// One a condition, those of the negative side only if guidance asks for it.
+  std::int64_t rows_per_sample() const {
+    const bool guided = request_.guidance.cfg != 1.0 || !request_.guidance.skip_at_one;
+    const auto rows = [](const std::vector<Condition>& conditions) {
+      return std::max<std::int64_t>(std::ssize(conditions), 1);
+    };
+    return rows(request_.positive) + (guided ? rows(request_.negative) : 0);
   }
 
   Result<Shape> latent_shape() const {
@@ -452,6 +487,12 @@ class Admission {
         input.rows = RowsOf::kOne;
         input.only = name->only;
         input.row_bytes = bytes;
+      } else if (specs[i].name == kStepNoise) {
+        input.rows = RowsOf::kSample;
+        input.axis = 1;
+        input.groups = static_cast<std::uint64_t>(specs[i].shape[0]);
+        input.group_bytes = bytes / input.groups;
+        input.row_bytes = input.group_bytes / static_cast<std::uint64_t>(request_.samples);
       } else {
         input.rows = specs[i].shape[0] == request_.samples && request_.samples > 1 ? RowsOf::kSample
                                                                                    : RowsOf::kAll;

@@ -31,6 +31,9 @@ struct AdmittedInput {
   std::uint64_t offset = 0;     ///< In the concatenation input_layout() describes.
   std::uint64_t row_bytes = 0;  ///< Of one row; for kOne, of the whole tensor.
   RowsOf rows = RowsOf::kAll;
+  std::size_t axis = 0;           ///< kSample: that of the samples; 1 in step_noise [K, N, ...].
+  std::uint64_t groups = 1;       ///< kSample: how often there is a row for every sample,
+  std::uint64_t group_bytes = 0;  ///< and the bytes of such a set.
   std::int64_t only = -1;
 };
 
@@ -42,6 +45,8 @@ struct Admitted {
   TensorSpec result;               ///< "samples" or "output", [N, ...] F32.
   std::uint64_t result_row_bytes = 0;
   std::int64_t steps_per_sample = 1;  ///< Sampler steps, for progress; 1 for forward.
+  double passes_per_step = 1;         ///< Network evaluations of a step, on average.
+  std::int64_t rows_per_sample = 1;   ///< Network rows of an evaluation: guidance asks for two.
 };
 
 /// Checks a request against limits, its model's input contract and the tensors announced with it.

@@ -13,6 +13,8 @@ Coordinator::Coordinator(CoordinatorOptions options) : options_(std::move(option
   PA_CHECK(options_.epoch != 0);
   // Shard ids of another epoch must not be mistaken for ours.
   last_shard_ = options_.epoch << 32;
+  // What cannot be read is learned anew.
+  if (!options_.costs.empty()) (void)costs_.load(options_.costs).ok();
 }
 
 void Coordinator::step(const Event& event, TimePoint now, std::vector<Action>& out) {
@@ -23,6 +25,7 @@ void Coordinator::step(const Event& event, TimePoint now, std::vector<Action>& o
   out_ = &out;
   std::visit([this](const auto& specific) { on(specific); }, event);
   if (membership_changed_) replace_all();
+  schedule();
   dispatch();
   check_shutdown();
   out_ = nullptr;
@@ -35,11 +38,8 @@ std::optional<TimePoint> Coordinator::next_deadline() const {
   };
   consider(next_progress_);
   if (!timers_.empty()) consider(timers_.begin()->first);
-  for (const auto& [id, worker] : workers_.all()) {
-    const bool quiet = worker.state == WorkerState::kSuspect;
-    consider(worker.last_heard +
-             (quiet ? options_.liveness.lost_after : options_.liveness.suspect_after));
-  }
+  if (!workers_.all().empty()) consider(next_liveness_);
+  consider(next_schedule());
   if (!exiting_) consider(shutdown_at_);
   return next;
 }
@@ -56,6 +56,7 @@ void Coordinator::on(const event::Tick&) {
 }
 
 void Coordinator::check_liveness() {
+  if (now_ < next_liveness_) return;
   std::vector<WorkerId> lost;
   for (auto& [id, worker] : workers_.all()) {
     const Duration silence = now_ - worker.last_heard;
@@ -70,6 +71,14 @@ void Coordinator::check_liveness() {
   for (const WorkerId id : lost) {
     const double silence = to_seconds(now_ - workers_.find(id)->last_heard);
     lose_worker(id, "silent for " + std::to_string(silence) + " s");
+  }
+  // Until then nobody can have been silent for too long.
+  next_liveness_ = now_ + options_.liveness.suspect_after;
+  for (const auto& [id, worker] : workers_.all()) {
+    const bool quiet = worker.state == WorkerState::kSuspect;
+    next_liveness_ =
+        std::min(next_liveness_, worker.last_heard + (quiet ? options_.liveness.lost_after
+                                                            : options_.liveness.suspect_after));
   }
 }
 
@@ -127,6 +136,9 @@ void Coordinator::on(const StreamArrived& event) {
         complete_pending(*shard);
       }
       return;
+    case StreamKind::kCheckpoint:
+      if (event.whole && moves_.contains(event.stream.shard)) complete_move(event.stream.shard);
+      return;
     case StreamKind::kRequestResult:
     case StreamKind::kShardInput:
       return;
@@ -154,7 +166,12 @@ void Coordinator::check_invariants() const {
   std::set<ShardId> shards_of_jobs;
   for (const auto& [id, job] : jobs_) {
     PA_CHECK(job.id == id);
-    std::int64_t waiting = std::ssize(job.unplaced);
+    std::int64_t waiting = std::ssize(job.unplaced) + std::ssize(job.queue);
+    PA_CHECK(ready_.contains(id) == !job.queue.empty());
+    for (const Sample& sample : job.samples) {
+      bytes += sample.checkpoint_bytes;
+      if (sample.move.value != 0) PA_CHECK(moves_.contains(sample.move));
+    }
     for (const auto& [worker, samples] : job.planned) {
       PA_CHECK(!samples.empty());
       waiting += std::ssize(samples);
@@ -190,6 +207,16 @@ void Coordinator::check_invariants() const {
     PA_CHECK(job.result_appended ==
              job.admitted.result_row_bytes * static_cast<std::uint64_t>(job.done));
   }
+  std::map<WorkerId, std::int64_t> leaving;
+  std::map<WorkerId, std::int64_t> inbound;
+  for (const auto& [id, move] : moves_) {
+    const Job& job = jobs_.at(move.request);
+    PA_CHECK(job.samples[static_cast<std::size_t>(move.sample)].move == id);
+    PA_CHECK(shards_.at(move.shard).open.contains(move.sample));
+    bytes += move.buffer.value != 0 ? move.bytes : 0;
+    ++leaving[move.from];
+    ++inbound[move.to];
+  }
   PA_CHECK(shards_of_jobs.size() == shards_.size());
   PA_CHECK(bytes == buffered_bytes_);
   PA_CHECK(journal_bytes == journal_bytes_);
@@ -202,7 +229,9 @@ void Coordinator::check_invariants() const {
       assigned += std::ssize(found->second.open);
     }
     PA_CHECK(assigned == worker.assigned);
-    PA_CHECK(assigned <= std::max<std::int64_t>(worker.hello.credit_samples, 1));
+    PA_CHECK(assigned <=
+             worker.hello.max_rows + std::max<std::int64_t>(worker.hello.credit_samples, 1));
+    PA_CHECK(worker.leaving == leaving[id] && worker.inbound == inbound[id]);
   }
   PA_CHECK(lost_.size() <= kLostWorkersRemembered);
 }
@@ -210,7 +239,7 @@ void Coordinator::check_invariants() const {
 std::int64_t Coordinator::waiting_samples() const {
   std::int64_t waiting = 0;
   for (const auto& [id, job] : jobs_) {
-    waiting += std::ssize(job.unplaced);
+    waiting += std::ssize(job.unplaced) + std::ssize(job.queue);
     for (const auto& [worker, samples] : job.planned) waiting += std::ssize(samples);
   }
   return waiting;

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -9,7 +11,10 @@
 
 #include "coordinator/core/actions.h"
 #include "coordinator/core/admission.h"
+#include "coordinator/core/cost_model.h"
 #include "coordinator/core/job.h"
+#include "coordinator/core/level.h"
+#include "coordinator/core/rehearsal.h"
 #include "coordinator/core/worker_table.h"
 #include "shared/core/recent_set.h"
 #include "shared/core/time.h"
@@ -29,7 +34,10 @@ struct CoordinatorOptions {
   std::uint64_t retention_bytes =
       4ull << 30;                 ///< Of all such whose clients are gone; the oldest go first.
   std::int64_t max_attempts = 5;  ///< Of one sample, before it fails.
-  std::map<std::string, double> weights;          ///< By worker name; override what workers say.
+  std::map<std::string, double> weights;  ///< By worker name; override what workers say.
+  /// kStatic: every request is shared out by weight, as if it asked for it.
+  Scheduling scheduling = Scheduling::kMeasured;
+  std::string costs;  ///< What CostModel::save() made in an earlier life; empty: nothing is known.
   bool durable = false;                           ///< The journal outlives the process.
   std::uint64_t max_journal_bytes = 64ull << 30;  ///< Inputs and results in a durable journal.
   std::string journal = "memory";                 ///< For ClusterStatus.
@@ -59,6 +67,8 @@ class Coordinator {
   [[nodiscard]] std::int64_t active_requests() const { return active_; }
   [[nodiscard]] std::int64_t waiting_samples() const;
   [[nodiscard]] ClusterStatus status(TimePoint now) const;
+  /// What passes cost, as learned so far: to be kept for the next life.
+  [[nodiscard]] const CostModel& costs() const { return costs_; }
 
  private:
   // Requests: coordinator_requests.cc
@@ -70,6 +80,8 @@ class Coordinator {
   void refuse(PeerId peer, const RequestId& request, const Error& error);
   void inputs_complete(Job& job);
   void accept(Job& job);
+  void characterise(Job& job);
+  void begin_share(Job& job);
   void send_accepted(const Job& job);
   void cancel(PeerId peer, const RequestId& request);
   void end(Job& job, const std::optional<Error>& error);
@@ -88,7 +100,7 @@ class Coordinator {
   // Work: coordinator_work.cc
   void place(Job& job);
   [[nodiscard]] std::vector<PlanCandidate> candidates(const Request& request) const;
-  [[nodiscard]] std::vector<PlanShare> explain(const Plan& plan) const;
+  [[nodiscard]] std::vector<PlanShare> in_words(const Plan& plan) const;
   void unqueue(Job& job);
   void replace_all();
   void dispatch();
@@ -102,12 +114,87 @@ class Coordinator {
   void drop_shard(ShardId id);
   void end_if_complete(Job& job);
 
+  // Scheduling: coordinator_schedule.cc
+
+  /// The seconds of a step for n = 1, 2, ... samples of a job on a worker, and how many it is best at.
+  struct StepCost {
+    std::vector<double> seconds;
+    std::int64_t places = 1;
+    CostBasis basis = CostBasis::kNothing;
+  };
+  /// A snapshot for level(), and whose devices and samples it speaks of.
+  struct View {
+    LevelSnapshot snapshot;
+    std::vector<WorkerId> workers;                       ///< [devices]
+    std::vector<std::pair<Job*, std::int64_t>> samples;  ///< [samples]
+    std::deque<std::vector<double>> costs;               ///< What the snapshot's tables point to.
+    bool yields = true;                                  ///< All of them let running samples leave.
+    CostBasis basis = CostBasis::kMeasured;              ///< The least sure of its estimates.
+  };
+  /// The plan that is carried out.
+  struct Levelled {
+    bool active = false;
+    bool too_many =
+        false;  ///< So many samples that all devices are full: there is nothing to level yet.
+    bool level_due = false;  ///< A sample ended, and the queue is empty.
+    RequestId reference;     ///< The job whose kind of passes it is about.
+    TimePoint again;         ///< The next epoch.
+    TimePoint not_before;    ///< No level() before.
+    std::unique_ptr<View> rehearsed;
+    std::unique_ptr<SettingChoice> choice;  ///< Under way; of `rehearsed`.
+  };
+  /// What one client has been given, in rows of passes.
+  struct Payer {
+    double served = 0;
+    std::int64_t jobs = 0;
+  };
+
+  [[nodiscard]] static CostModel::DeviceId device_of(const Worker& worker);
+  [[nodiscard]] bool is_static(const Job& job) const;
+  [[nodiscard]] bool takes(const Worker& worker, const Job& job) const;
+  [[nodiscard]] double weight_part(const Worker& worker) const;
+  [[nodiscard]] static std::int64_t places_of(const Worker& worker, const Job& job,
+                                              const PassEstimate& estimate);
+  [[nodiscard]] StepCost step_cost(const Worker& worker, const Job& job, double part);
+  [[nodiscard]] std::vector<std::int64_t> computing(const Worker& worker, const Job& job,
+                                                    std::int64_t limit) const;
+  [[nodiscard]] Job* job_to_level();
+  [[nodiscard]] View view(Job& reference);
+  void start_plan();
+  void rehearse();
+  void relevel(bool anew);
+  void apply(const View& now, const LevelPlan& plan, bool anew);
+  void ask_to_leave(Job& job, std::int64_t number, WorkerId to);
+  void ask_again(const Worker& worker);
+  void end_move(ShardId id);
+  void complete_move(ShardId id);
+  void on_yielded(Worker& worker, const Yielded& message);
+  void forget_checkpoint(Sample& sample);
+  void enqueue(Job& job, std::int64_t number);
+  void dequeue(Job& job, std::int64_t number);
+  [[nodiscard]] Job* next_job(const Worker& worker);
+  void feed_worker(Worker& worker);
+  void schedule();
+  [[nodiscard]] std::optional<TimePoint> next_schedule() const;
+  void sample_ended(Worker& worker);
+  void learn(Worker& worker, const WorkerProgress& progress);
+  void check_overdue(Worker& worker, Duration busy_for);
+  void mark_urgent(const View& now);
+
+  // What a plan says in words: coordinator_plans.cc
+  void explain(Job& job);
+  void explain_by_weight(Job& job);
+  void explain_forward(Job& job);
+  void explain_levelled(Job& job);
+  [[nodiscard]] std::optional<Plan> plan_forward(const Job& job, std::int64_t samples);
+  [[nodiscard]] Status check_deadline(Job& job);
+
   // Workers: coordinator_workers.cc
   void on(const event::FromWorker& event);
   void on(const event::PeerGone& event);
   void on(const event::WeightsChanged& event);
-  void on_hello(PeerId peer, const Hello& hello);
-  void on_attach(PeerId peer, const Attach& attach);
+  void on_hello(PeerId peer, const Hello& hello, const std::string& who);
+  void on_attach(PeerId peer, const Attach& attach, const std::string& who);
   void heard(Worker& worker);
   void lose_worker(WorkerId id, const std::string& reason);
   void set_state(Worker& worker, WorkerState state, const std::string& reason);
@@ -149,6 +236,21 @@ class Coordinator {
   std::uint64_t last_shard_ = 0;
   std::uint64_t last_sequence_ = 0;
   bool membership_changed_ = false;
+  TimePoint next_liveness_;        ///< Nobody is silent for too long before.
+  double live_weight_ = 0;         ///< Of all live workers together.
+  std::int64_t live_workers_ = 0;  ///< With a weight.
+
+  CostModel costs_;
+  LevelSetting setting_ = level_settings().front();
+  Levelled plan_;
+  bool replan_ = false;
+  std::set<RequestId> measured_;  ///< Running jobs whose samples are levelled.
+  std::set<RequestId> ready_;     ///< Those of them with samples in the queue.
+  std::set<WorkerId> hungry_;     ///< Workers that may have room.
+  std::map<ShardId, Move> moves_;
+  std::map<std::string, Payer> payers_;  ///< Clients with running jobs.
+  double move_seconds_ = 0.005;          ///< A moved sample is under way for so long, lately.
+
   std::optional<TimePoint> shutdown_at_;  ///< When running requests are given up.
   bool exiting_ = false;
   TimePoint started_at_;

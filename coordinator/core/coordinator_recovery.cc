@@ -110,6 +110,9 @@ void Coordinator::on(const event::Recovered& event) {
                              refused->field));
   }
   if (event.outcome) return restore_outcome(kept, *event.outcome);
+  characterise(kept);
+  kept.payer = "recovered";
+  begin_share(kept);
   if (kept.request.deadline_seconds > 0) {
     kept.deadline = kept.admitted_at + from_seconds(kept.request.deadline_seconds);
     timers_.emplace(*kept.deadline, kept.id);

@@ -1,6 +1,7 @@
 // The client's side of the coordinator: from Submit to DoneAck.
 
 #include <algorithm>
+#include <utility>
 
 #include "coordinator/core/coordinator.h"
 #include "shared/core/nearest.h"
@@ -22,7 +23,7 @@ bool same_content(const Job& job, const Submit& submit) {
 void Coordinator::on(const event::Submitted& event) {
   const Submit& submit = event.submit;
   if (Job* known = find(submit.request)) {
-    if (!same_content(*known, submit)) {
+    if (!same_content(*known, submit) || known->owner.value_or(event.who) != event.who) {
       return refuse(event.peer, submit.request,
                     invalid("request id " + to_string(submit.request) +
                             " is in use for another request; make a new id"));
@@ -46,18 +47,23 @@ void Coordinator::on(const event::Submitted& event) {
   job.request = *event.body;
   job.admitted = std::move(admitted).value();
   job.model = *workers_.model(job.request.model);
+  characterise(job);
+  job.payer = std::to_string(event.peer.value);
+  job.samples.resize(static_cast<std::size_t>(job.request.samples));
+  if (const Status feasible = check_deadline(job); !feasible.ok())
+    return refuse(event.peer, submit.request, feasible.error());
   if (submit.plan_only) {
-    Accepted answer{submit.request, options_.epoch << 32, job.admitted.result, {}};
-    answer.plan = explain(plan_by_weight(job.request.samples, candidates(job.request)));
-    return send(event.peer, std::move(answer));
+    explain(job);
+    return send(event.peer, Accepted{submit.request, options_.epoch << 32, job.admitted.result,
+                                     job.plan, job.plan_seconds, job.plan_limit});
   }
   job.key = {-job.request.priority, ++last_sequence_};
   job.run = (options_.epoch << 32) + last_sequence_;
   job.client = event.peer;
+  job.owner = event.who;
   job.client_window = submit.window;
   job.body = submit.body;
   job.tensors = submit.tensors;
-  job.samples.resize(static_cast<std::size_t>(job.request.samples));
   job.reports.resize(job.samples.size());
   job.admitted_at = now_;
   job.input = BufferId{++last_buffer_};
@@ -179,7 +185,8 @@ void Coordinator::inputs_complete(Job& job) {
 void Coordinator::accept(Job& job) {
   job.state = JobState::kRunning;
   for (std::int64_t i = 0; i < job.request.samples; ++i) job.unplaced.push_back(i);
-  job.plan = explain(plan_by_weight(job.request.samples, candidates(job.request)));
+  explain(job);
+  begin_share(job);
   tell(note::RequestAccepted{job.id, job.request.model, job.request.samples, job.plan});
   if (job.client) {
     send_accepted(job);
@@ -190,8 +197,35 @@ void Coordinator::accept(Job& job) {
   place(job);
 }
 
+void Coordinator::characterise(Job& job) {
+  job.kind.model = job.request.model;
+  job.kind.row.assign(job.admitted.result.shape.begin() + 1, job.admitted.result.shape.end());
+  job.identity = workers_.identity_of(job.request.model);
+}
+
+void Coordinator::begin_share(Job& job) {
+  // Who comes now is owed nothing for the time before: it starts level with whoever was given least.
+  job.shares = true;
+  Payer& payer = payers_[job.payer];
+  if (++payer.jobs == 1) {
+    std::optional<double> least;
+    for (const auto& [name, other] : payers_) {
+      if (name != job.payer) least = std::min(least.value_or(other.served), other.served);
+    }
+    payer.served = least.value_or(0);
+  }
+  std::optional<double> least;
+  for (const auto& [id, other] : jobs_) {
+    if (id != job.id && other.state == JobState::kRunning && other.payer == job.payer)
+      least = std::min(least.value_or(other.served), other.served);
+  }
+  job.served = least.value_or(0);
+}
+
 void Coordinator::send_accepted(const Job& job) {
-  if (job.client) send(*job.client, Accepted{job.id, job.run, job.admitted.result, job.plan});
+  if (job.client)
+    send(*job.client, Accepted{job.id, job.run, job.admitted.result, job.plan, job.plan_seconds,
+                               job.plan_limit});
 }
 
 void Coordinator::on(const event::NoMemory& event) {
@@ -243,7 +277,13 @@ void Coordinator::end(Job& job, const std::optional<Error>& error) {
   PA_CHECK(job.active());
   unqueue(job);
   job.unplaced.clear();
+  job.queue.clear();
+  ready_.erase(job.id);
+  if (measured_.erase(job.id) > 0) replan_ = replan_ || !measured_.empty();
   for (const ShardId shard : std::set<ShardId>(job.shards)) drop_shard(shard);
+  for (Sample& sample : job.samples) forget_checkpoint(sample);
+  if (std::exchange(job.shares, false) && --payers_.at(job.payer).jobs == 0)
+    payers_.erase(job.payer);
   if (job.deadline) timers_.erase({*job.deadline, job.id});
   emit(action::Close{job.input_stream()});
   emit(action::Release{job.input});

@@ -15,15 +15,17 @@ void append_rows(const AdmittedInput& input, BufferId buffer,
     pieces.push_back({buffer, input.offset, input.row_bytes, at});
     return;
   }
-  for (std::size_t i = 0; i < samples.size();) {
-    std::size_t end = i + 1;
-    while (end < samples.size() && samples[end] == samples[end - 1] + 1) ++end;
-    const std::uint64_t bytes = (end - i) * input.row_bytes;
-    pieces.push_back({buffer,
-                      input.offset + static_cast<std::uint64_t>(samples[i]) * input.row_bytes,
-                      bytes, at});
-    at += bytes;
-    i = end;
+  for (std::uint64_t group = 0; group < input.groups; ++group) {
+    const std::uint64_t offset = input.offset + group * input.group_bytes;
+    for (std::size_t i = 0; i < samples.size();) {
+      std::size_t end = i + 1;
+      while (end < samples.size() && samples[end] == samples[end - 1] + 1) ++end;
+      const std::uint64_t bytes = (end - i) * input.row_bytes;
+      pieces.push_back(
+          {buffer, offset + static_cast<std::uint64_t>(samples[i]) * input.row_bytes, bytes, at});
+      at += bytes;
+      i = end;
+    }
   }
 }
 
@@ -49,7 +51,7 @@ ShardInput cut(const Job& job, const std::vector<std::int64_t>& samples) {
         !std::binary_search(samples.begin(), samples.end(), input.only))
       continue;
     TensorSpec spec = input.spec;
-    if (input.rows == RowsOf::kSample) spec.shape[0] = std::ssize(samples);
+    if (input.rows == RowsOf::kSample) spec.shape[input.axis] = std::ssize(samples);
     cut.tensors.push_back(std::move(spec));
     used.push_back(&input);
   }
@@ -57,6 +59,18 @@ ShardInput cut(const Job& job, const std::vector<std::int64_t>& samples) {
   PA_CHECK(layout.ok());  // part of a layout that was admitted
   for (std::size_t i = 0; i < used.size(); ++i) {
     append_rows(*used[i], job.input, samples, layout->offsets[i], cut.pieces);
+  }
+  // Those that were under way go on from where they were.
+  for (const std::int64_t i : samples) {
+    const Sample& sample = job.samples[static_cast<std::size_t>(i)];
+    if (sample.checkpoint.value == 0) continue;
+    TensorSpec spec{"checkpoint." + std::to_string(i),
+                    DType::kU8,
+                    {static_cast<std::int64_t>(sample.checkpoint_bytes)}};
+    cut.tensors.push_back(std::move(spec));
+    const Result<InputLayout> whole = input_layout(cut.tensors);
+    PA_CHECK(whole.ok());
+    cut.pieces.push_back({sample.checkpoint, 0, sample.checkpoint_bytes, whole->offsets.back()});
   }
   return cut;
 }
@@ -104,12 +118,12 @@ std::vector<PlanCandidate> Coordinator::candidates(const Request& request) const
   return candidates;
 }
 
-std::vector<PlanShare> Coordinator::explain(const Plan& plan) const {
+std::vector<PlanShare> Coordinator::in_words(const Plan& plan) const {
   std::vector<PlanShare> shares;
   for (const PlannedShare& share : plan.shares) {
     const Worker& worker = workers_.all().at(share.worker);
-    shares.push_back(
-        {worker.hello.name, worker.hello.device, worker.weight, share.samples, share.reason});
+    shares.push_back({worker.hello.name, worker.hello.device, worker.weight, share.samples,
+                      share.reason, share.finish_seconds});
   }
   return shares;
 }
@@ -127,12 +141,36 @@ void Coordinator::place(Job& job) {
   std::vector<std::int64_t> waiting(job.unplaced.begin(), job.unplaced.end());
   for (const auto& [worker, samples] : job.planned)
     waiting.insert(waiting.end(), samples.begin(), samples.end());
+  for (const auto& [left, sample] : job.queue) waiting.push_back(sample);
+  const bool levelled = job.request.op == Operation::kSample && !is_static(job);
+  if (measured_.contains(job.id) != levelled) {
+    if (levelled) {
+      measured_.insert(job.id);
+    } else {
+      measured_.erase(job.id);
+    }
+    replan_ = true;
+  }
   if (waiting.empty()) return;
   std::sort(waiting.begin(), waiting.end());
   unqueue(job);
   job.unplaced.clear();
+  job.queue.clear();
+  ready_.erase(job.id);
 
-  const Plan plan = plan_by_weight(std::ssize(waiting), candidates(job.request));
+  const std::vector<PlanCandidate> able = candidates(job.request);
+  if (levelled && std::any_of(able.begin(), able.end(), [](const PlanCandidate& candidate) {
+        return candidate.excluded.empty() && candidate.weight > 0;
+      })) {
+    job.waiting_for.clear();
+    for (const std::int64_t sample : waiting) enqueue(job, sample);
+    replan_ = true;
+    return;
+  }
+  std::optional<Plan> measured;
+  if (job.request.op == Operation::kForward && !is_static(job))
+    measured = plan_forward(job, std::ssize(waiting));
+  const Plan plan = measured ? *measured : plan_by_weight(std::ssize(waiting), able);
   if (!plan.placed) {
     job.unplaced.assign(waiting.begin(), waiting.end());
     job.waiting_for = workers_.all().empty()
@@ -154,8 +192,18 @@ void Coordinator::place(Job& job) {
 
 void Coordinator::replace_all() {
   membership_changed_ = false;
+  replan_ = true;
+  live_weight_ = 0;
+  live_workers_ = 0;
+  for (const auto& [id, worker] : workers_.all()) {
+    if (worker.state != WorkerState::kLive || worker.weight <= 0) continue;
+    live_weight_ += worker.weight;
+    ++live_workers_;
+  }
   for (auto& [id, job] : jobs_) {
-    if (job.state == JobState::kRunning) place(job);
+    if (job.state != JobState::kRunning) continue;
+    job.identity = workers_.identity_of(job.request.model);
+    place(job);
   }
 }
 
@@ -190,13 +238,17 @@ void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> sam
   shard.request = job.id;
   shard.worker = worker.id;
   shard.assigned_at = now_;
+  shard.samples = samples;
   shard.open.insert(samples.begin(), samples.end());
   for (const std::int64_t i : samples) {
     Sample& sample = job.samples[static_cast<std::size_t>(i)];
     sample.state = SampleState::kAssigned;
+    sample.at = worker.id;
+    sample.steps = sample.saved_steps;
     shard.attempt = std::max(shard.attempt, ++sample.attempts);
   }
   const std::int64_t count = std::ssize(samples);
+  if (worker.assigned == 0) worker.pass_began = now_;
   worker.assigned += count;
   worker.shards.insert(shard.id);
   job.shards.insert(shard.id);
@@ -296,6 +348,9 @@ void Coordinator::finish_samples(Shard& shard, const SamplesDone& message) {
     report.attempts = job.samples[index].attempts;
     shard.open.erase(told.sample);
     --worker.assigned;
+    if (job.samples[index].move.value != 0) end_move(job.samples[index].move);
+    forget_checkpoint(job.samples[index]);
+    job.samples[index].at = WorkerId{0};
     if (told.failed) {
       job.samples[index].state = SampleState::kFailed;
       ++job.failed;
@@ -316,6 +371,7 @@ void Coordinator::finish_samples(Shard& shard, const SamplesDone& message) {
       runs.emplace_back(told.sample, 1);
     }
   }
+  sample_ended(worker);
   for (const auto& [first, count] : runs) append_result(job, first, count);
   if (job.journalled) {
     std::vector<SampleReport> reports;
@@ -364,10 +420,15 @@ void Coordinator::drop_shard(ShardId id) {
   PA_CHECK(found != shards_.end());
   Shard& shard = found->second;
   Job& job = jobs_.at(shard.request);
+  for (const std::int64_t i : shard.open) {
+    if (const ShardId move = job.samples[static_cast<std::size_t>(i)].move; move.value != 0)
+      end_move(move);
+  }
   if (Worker* worker = workers_.find(shard.worker)) {
     send(worker->control, Revoke{id});
     worker->assigned -= std::ssize(shard.open);
     worker->shards.erase(id);
+    hungry_.insert(worker->id);
     DeviceTotals& totals = job.devices[worker->hello.name];
     totals.assigned -= std::ssize(shard.open);
     totals.steps += shard.steps;
@@ -388,12 +449,15 @@ void Coordinator::lose_shard(ShardId id, const std::string& reason) {
   drop_shard(id);
   for (const std::int64_t i : shard.open) {
     Sample& sample = job.samples[static_cast<std::size_t>(i)];
+    sample.at = WorkerId{0};
+    sample.steps = sample.saved_steps;
     if (sample.attempts < options_.max_attempts) {
       sample.state = SampleState::kWaiting;
       job.unplaced.push_back(i);
       continue;
     }
     sample.state = SampleState::kFailed;
+    forget_checkpoint(sample);
     ++job.failed;
     SampleReport& report = job.reports[static_cast<std::size_t>(i)];
     report.sample = i;

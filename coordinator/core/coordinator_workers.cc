@@ -1,8 +1,10 @@
 // Workers: how they join, how they are known to live, and how they leave.
 
+#include <algorithm>
 #include <cmath>
 
 #include "coordinator/core/coordinator.h"
+#include "shared/core/names.h"
 
 namespace pa {
 namespace {
@@ -12,9 +14,12 @@ constexpr std::size_t kLostWorkersRemembered = 64;
 }  // namespace
 
 void Coordinator::on(const event::FromWorker& event) {
-  if (const auto* hello = std::get_if<Hello>(&event.message)) return on_hello(event.peer, *hello);
-  if (const auto* attach = std::get_if<Attach>(&event.message))
-    return on_attach(event.peer, *attach);
+  if (const auto* hello = std::get_if<Hello>(&event.message)) {
+    return on_hello(event.peer, *hello, event.who);
+  }
+  if (const auto* attach = std::get_if<Attach>(&event.message)) {
+    return on_attach(event.peer, *attach, event.who);
+  }
 
   Worker* worker = workers_.of_peer(event.peer);
   if (worker == nullptr) return send(event.peer, Rehello{});
@@ -23,6 +28,8 @@ void Coordinator::on(const event::FromWorker& event) {
     worker->free_memory_bytes = beat->free_memory_bytes;
     worker->passes = beat->passes;
     compare_holdings(*worker, beat->shards);
+    ask_again(*worker);
+    check_overdue(*worker, beat->busy_for);
     send(worker->control, HeartbeatAck{beat->sequence});
   } else if (const auto* progress = std::get_if<WorkerProgress>(&event.message)) {
     for (const ShardProgress& moved : progress->shards) {
@@ -30,9 +37,20 @@ void Coordinator::on(const event::FromWorker& event) {
       if (shard == nullptr || shard->worker != worker->id) continue;
       shard->steps = moved.steps;
       shard->seconds = moved.seconds;
+      if (moved.sample_steps.size() == shard->samples.size()) {
+        Job& job = jobs_.at(shard->request);
+        for (std::size_t i = 0; i < shard->samples.size(); ++i) {
+          if (!shard->open.contains(shard->samples[i])) continue;
+          job.samples[static_cast<std::size_t>(shard->samples[i])].steps =
+              std::clamp<std::int64_t>(moved.sample_steps[i], 0, job.admitted.steps_per_sample);
+        }
+      }
       progress_due_.insert(shard->request);
       if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
     }
+    learn(*worker, *progress);
+  } else if (const auto* yielded = std::get_if<Yielded>(&event.message)) {
+    on_yielded(*worker, *yielded);
   } else if (const auto* done = std::get_if<SamplesDone>(&event.message)) {
     on_samples_done(*worker, *done);
   } else if (std::holds_alternative<Draining>(event.message)) {
@@ -46,7 +64,7 @@ void Coordinator::on(const event::FromWorker& event) {
   }
 }
 
-void Coordinator::on_hello(PeerId peer, const Hello& hello) {
+void Coordinator::on_hello(PeerId peer, const Hello& hello, const std::string& who) {
   const auto reject = [&](Error error) {
     tell(note::WorkerRefused{hello.name, error});
     send(peer, Rejected{std::move(error)});
@@ -57,9 +75,18 @@ void Coordinator::on_hello(PeerId peer, const Hello& hello) {
                           std::to_string(kProtocolVersion) + ": use programs of one version"));
   }
   if (hello.name.empty()) return reject(invalid("a worker must have a name"));
+  if (!who.empty() && !matches_name(who, hello.name)) {
+    return reject(invalid("the key of worker " + hello.name + " is for '" + who +
+                          "': give it that name, or allow its key another"));
+  }
   if (!std::isfinite(hello.weight) || hello.weight < 0) {
     return reject(invalid("worker " + hello.name + " has weight " + std::to_string(hello.weight) +
                           "; expected 0 or more"));
+  }
+  if (hello.max_rows < 1 || hello.credit_samples < 0) {
+    return reject(invalid("worker " + hello.name + " takes " + std::to_string(hello.max_rows) +
+                          " rows and " + std::to_string(hello.credit_samples) +
+                          " samples more; expected 1 and 0 at least"));
   }
   if (Worker* namesake = workers_.find(hello.name)) {
     if (namesake->control == peer && namesake->hello.boot == hello.boot) {  // its Welcome was lost
@@ -85,9 +112,11 @@ void Coordinator::on_hello(PeerId peer, const Hello& hello) {
        Welcome{options_.epoch, worker.id, options_.liveness.beat_interval, options_.window_bytes});
 }
 
-void Coordinator::on_attach(PeerId peer, const Attach& attach) {
+void Coordinator::on_attach(PeerId peer, const Attach& attach, const std::string& who) {
   Worker* worker = workers_.find(attach.worker);
-  if (worker == nullptr || worker->hello.boot != attach.boot) return send(peer, Rehello{});
+  const bool known = worker != nullptr && worker->hello.boot == attach.boot &&
+                     (who.empty() || matches_name(who, worker->hello.name));
+  if (!known) return send(peer, Rehello{});
   heard(*worker);
   const bool joined = worker->state == WorkerState::kAttaching;
   if (worker->data != peer) {
@@ -183,6 +212,7 @@ void Coordinator::on(const event::PeerGone& event) {
 
 void Coordinator::on(const event::WeightsChanged& event) {
   options_.weights = event.weights;
+  if (event.scheduling) options_.scheduling = *event.scheduling;
   for (auto& [id, worker] : workers_.all()) worker.weight = weight_of(worker.hello);
   membership_changed_ = true;
 }

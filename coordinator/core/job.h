@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "coordinator/core/admission.h"
+#include "coordinator/core/cost_model.h"
 #include "coordinator/core/planner.h"
 #include "shared/core/id.h"
 #include "shared/core/request.h"
@@ -28,10 +29,17 @@ enum class JobState : std::uint8_t {
 
 enum class SampleState : std::uint8_t { kWaiting, kAssigned, kDone, kFailed };
 
-/// One sample of a job. Waiting: planned for a worker or unplaced; assigned: in exactly one shard.
+/// One sample of a job. Waiting: queued, planned for a worker or unplaced; assigned: in exactly one shard.
 struct Sample {
   SampleState state = SampleState::kWaiting;
   std::int64_t attempts = 0;
+  std::int64_t steps = 0;        ///< Done, as its worker last told.
+  std::int32_t moves = 0;        ///< From worker to worker, on purpose.
+  std::int32_t saved_steps = 0;  ///< Done at its checkpoint.
+  WorkerId at;                   ///< Who has it; 0: nobody.
+  ShardId move;                  ///< Its Yield under way; 0: none.
+  BufferId checkpoint;           ///< Where it goes on if its worker is lost; 0: at its start.
+  std::uint64_t checkpoint_bytes = 0;
 };
 
 /// Order in which jobs get devices: higher priority first, then first come.
@@ -57,6 +65,9 @@ struct Job {
   std::uint64_t run = 0;  ///< Tells this job from another under the same id, before or after.
   JobState state = JobState::kReceiving;
   std::optional<PeerId> client;
+  /// Whom the key belongs to that submitted it; empty on this box; nullopt if it was submitted to an
+  /// earlier life of the coordinator.
+  std::optional<std::string> owner;
   std::uint64_t client_window = 0;
 
   std::string body;
@@ -74,9 +85,20 @@ struct Job {
   std::map<WorkerId, std::deque<std::int64_t>>
       planned;                        ///< Waiting samples by the worker they are planned for.
   std::deque<std::int64_t> unplaced;  ///< Waiting samples that no live worker can take.
-  std::string waiting_for;            ///< Why there are unplaced ones.
-  std::set<ShardId> shards;           ///< Those with samples still assigned.
-  std::vector<PlanShare> plan;        ///< As of admission.
+  /// Waiting samples that any worker may take that has a place: (-steps left, sample), most left first.
+  std::set<std::pair<std::int64_t, std::int64_t>> queue;
+  PassKind kind;
+  std::string identity;      ///< Of the model's files, on most workers.
+  std::string pinned;        ///< numerics_id of a deterministic request's workers; empty: not yet.
+  std::string payer;         ///< Whose share of the cluster it uses.
+  bool shares = false;       ///< Counted among the payer's.
+  double served = 0;         ///< Passes given to it, in rows.
+  bool urgent = false;       ///< Its deadline is near: it goes before others of its priority.
+  std::string waiting_for;   ///< Why there are unplaced ones.
+  std::set<ShardId> shards;  ///< Those with samples still assigned.
+  std::vector<PlanShare> plan;  ///< As of admission.
+  double plan_seconds = -1;     ///< Likewise, as Accepted.
+  std::string plan_limit;
   std::map<std::string, DeviceTotals> devices;  ///< By worker name.
 
   TimePoint admitted_at;
@@ -105,15 +127,33 @@ struct Shard {
   WorkerId worker;
   std::int64_t attempt = 1;
   TimePoint assigned_at;
-  std::set<std::int64_t> open;      ///< Samples not finished.
-  std::uint64_t arrived = 0;        ///< Bytes of the result stream that are here.
-  std::uint64_t announced = 0;      ///< Bytes that SamplesDone messages have spoken of.
-  std::deque<SamplesDone> pending;  ///< Announced, bytes not here yet.
+  std::vector<std::int64_t> samples;  ///< As assigned, ascending.
+  std::set<std::int64_t> open;        ///< Samples not finished, and not gone elsewhere.
+  std::uint64_t arrived = 0;          ///< Bytes of the result stream that are here.
+  std::uint64_t announced = 0;        ///< Bytes that SamplesDone messages have spoken of.
+  std::deque<SamplesDone> pending;    ///< Announced, bytes not here yet.
   std::int64_t steps = 0;
   double seconds = 0;
 
   [[nodiscard]] StreamId input_stream() const { return {StreamKind::kShardInput, request, id}; }
   [[nodiscard]] StreamId result_stream() const { return {StreamKind::kShardResult, request, id}; }
+};
+
+/// A running sample on its way from one worker to another.
+struct Move {
+  ShardId id;
+  RequestId request;
+  std::int64_t sample = 0;
+  ShardId shard;  ///< That it leaves.
+  WorkerId from;
+  WorkerId to;         ///< 0: to the queue.
+  TimePoint asked_at;  ///< Yield was last sent.
+  TimePoint left_at;   ///< Meaningful once `buffer` is set.
+  BufferId buffer;     ///< For its state, which is coming; 0: it has not left.
+  std::uint64_t bytes = 0;
+  std::int64_t steps = 0;
+
+  [[nodiscard]] StreamId stream() const { return {StreamKind::kCheckpoint, request, id}; }
 };
 
 }  // namespace pa

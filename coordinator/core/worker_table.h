@@ -32,6 +32,13 @@ struct Worker {
   std::set<ShardId> shards;
   std::int64_t free_memory_bytes = -1;
   std::uint64_t passes = 0;
+
+  std::int64_t places = -1;  ///< Samples it should have at a time, by the plan; -1: as many as fit.
+  std::int64_t leaving = 0;  ///< Of those it holds, samples asked to leave.
+  std::int64_t inbound = 0;  ///< Samples that are on their way to it from elsewhere.
+  double overdue = 1;        ///< Its running pass takes so many times what it should, at least.
+  TimePoint
+      pass_began;  ///< The pass it last told of, or its first work; meaningful if it holds any.
 };
 
 /// What a worker of this name has done since the coordinator started, over all its registrations.

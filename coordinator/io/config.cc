@@ -63,6 +63,24 @@ Settings coordinator_settings(CoordinatorConfig& config) {
   add_endpoint_setting(settings, "endpoints.data", config.endpoints.data,
                        "Tensors to and from workers. Empty: run_dir/data.sock.");
 
+  settings.section(
+      "tcp",
+      "For clients and workers on other boxes: authenticated and encrypted with CURVE, "
+      "always. See docs/several-boxes.md.");
+  settings.text(
+      "tcp.address", [&config] { return config.tcp.address; },
+      [&config](const std::string& text) -> Status {
+        if (!text.empty()) PA_TRY(check_listen_address(text));
+        config.tcp.address = text;
+        return {};
+      },
+      "This box's address, as tcp://192.168.1.10:9460: clients connect to that port, workers to "
+      "the "
+      "next two. Empty: this box only.");
+  settings.string("tcp.keys", config.tcp.keys,
+                  "Folder with coordinator.secret and allow.yaml, the list of who may connect. "
+                  "SIGHUP reads the list again.");
+
   add_http_settings(settings, config.http, "");
 
   settings.section("limits",
@@ -117,9 +135,17 @@ Settings coordinator_settings(CoordinatorConfig& config) {
   settings.bytes("journal.max_bytes", config.journal.max_bytes, {kKiB, 64 * kTiB},
                  "Tensors and results in it, at most. Beyond it clients are told to retry.");
 
+  settings.choice(
+      "scheduling", config.scheduling, {"measured", "static"},
+      "How samples are shared out: by what passes were measured to cost each device, or "
+      "by weight alone, for every request. A request may ask for static by itself.");
+  settings.string("costs_file", config.costs_file,
+                  "File that keeps what was measured over restarts, an absolute path. Empty: "
+                  "run_dir/pass-costs.");
   settings.numbers("weights", config.weights, {0, 1e6},
                    "Weights by worker's name, instead of those the workers bring: {\"box:cuda:0\": "
-                   "70, \"box:cuda:1\": 30}. Only their ratios count; 0 gives a worker nothing.");
+                   "70, \"box:cuda:1\": 30}. Only their ratios count; 0 gives a worker nothing. "
+                   "Measured scheduling uses them until it knows better.");
 
   add_log_settings(settings, config.log);
   return settings;
@@ -132,6 +158,7 @@ Result<CoordinatorConfig> load_coordinator_config(const DaemonOptions& options) 
   check(settings, config);
   PA_TRY(settings.finish());
   const Endpoints sockets = ipc_endpoints(config.run_dir);
+  if (config.costs_file.empty()) config.costs_file = config.run_dir + "/pass-costs";
   if (config.endpoints.client.empty()) config.endpoints.client = sockets.client;
   if (config.endpoints.control.empty()) config.endpoints.control = sockets.control;
   if (config.endpoints.data.empty()) config.endpoints.data = sockets.data;

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "shared/core/request.h"
 #include "shared/core/result.h"
 #include "shared/core/time.h"
 #include "shared/io/daemon_options.h"
@@ -18,6 +19,12 @@ namespace pa {
 struct CoordinatorConfig {
   std::string run_dir = "/run/parallelanything";  ///< Mode 0700; holds the ipc sockets.
   Endpoints endpoints;                            ///< Filled from run_dir by load, if not given.
+
+  /// For clients and workers on other boxes.
+  struct Tcp {
+    std::string address;                              ///< "tcp://IP:PORT"; empty: this box only.
+    std::string keys = "/etc/parallelanything/keys";  ///< coordinator.secret and allow.yaml.
+  } tcp;
 
   HttpOptions http{.port = 9463};
 
@@ -50,6 +57,8 @@ struct CoordinatorConfig {
     std::uint64_t max_bytes = std::uint64_t{64} << 30;         ///< Of all requests in it.
   } journal;
 
+  Scheduling scheduling = Scheduling::kMeasured;
+  std::string costs_file;  ///< Where it keeps what passes cost; filled from run_dir, if not given.
   std::map<std::string, double> weights;  ///< Worker's name to weight, instead of its own.
   LogOptions log;
 };

@@ -90,6 +90,8 @@ CoordinatorMetrics::CoordinatorMetrics(Metrics& metrics)
                                   "Samples that a device finished first.", {"device"})),
       steps_(metrics.counters("pa_device_completed_steps_total",
                               "Sampler steps in the samples that a device finished.", {"device"})),
+      moved_(metrics.counters("pa_device_moved_items_total",
+                              "Running samples that left a device for another.", {"device"})),
       bytes_(metrics.counters("pa_transfer_bytes_total",
                               "Bytes between coordinator and workers, as the coordinator sees it.",
                               {"device", "direction", "kind"})) {
@@ -142,6 +144,8 @@ void CoordinatorMetrics::samples_finished(const std::string& name, std::int64_t 
   of.steps.add(static_cast<double>(steps));
 }
 
+void CoordinatorMetrics::sample_moved(const std::string& name) { device(name).moved.add(1); }
+
 void CoordinatorMetrics::shard_retried(RetryReason reason) {
   retries_.with({std::string(kReasons[index(reason)])}).add();
 }
@@ -175,6 +179,7 @@ CoordinatorMetrics::Device& CoordinatorMetrics::device(const std::string& name) 
                             .assigned = assigned_.with({name}),
                             .completed = completed_.with({name}),
                             .steps = steps_.with({name}),
+                            .moved = moved_.with({name}),
                             .bytes = array_of<kDirections.size()>(transfer)})
       .first->second;
 }

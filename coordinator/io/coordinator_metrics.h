@@ -47,6 +47,8 @@ class CoordinatorMetrics {
   void samples_assigned(const std::string& device, std::int64_t samples);
   void samples_finished(const std::string& device, std::int64_t samples, std::int64_t steps);
   void shard_retried(RetryReason reason);
+  /// A running sample left this device for another.
+  void sample_moved(const std::string& device);
 
   // Messages.
   void transferred(const std::string& device, TransferDirection direction, TransferKind kind,
@@ -65,6 +67,7 @@ class CoordinatorMetrics {
     CounterMetric assigned;
     CounterMetric completed;
     CounterMetric steps;
+    CounterMetric moved;
     std::array<std::array<CounterMetric, 3>, 2> bytes;  // By direction, then kind.
   };
 
@@ -86,6 +89,7 @@ class CoordinatorMetrics {
   CounterFamily assigned_;
   CounterFamily completed_;
   CounterFamily steps_;
+  CounterFamily moved_;
   CounterFamily bytes_;
   std::map<std::string, Device> devices_;
 };

@@ -79,10 +79,11 @@ void CoordinatorNode::take(Incoming&& incoming) {
     streams_.on(incoming.peer, *want, now_);
   } else if (incoming.channel != Channel::kClient) {
     feed(event::FromWorker{incoming.peer, incoming.channel == Channel::kWorkerData,
-                           std::move(incoming.message)});
+                           std::move(incoming.message), std::move(incoming.who)});
   } else if (auto* submit = std::get_if<Submit>(&incoming.message)) {
     Result<Request> body = parse_request(submit->body);
-    feed(event::Submitted{incoming.peer, std::move(*submit), std::move(body)});
+    feed(event::Submitted{incoming.peer, std::move(*submit), std::move(body),
+                          std::move(incoming.who)});
   } else {
     feed(event::FromClient{incoming.peer, std::move(incoming.message)});
   }

@@ -135,6 +135,21 @@ void CoordinatorNotes::on(const note::RequestRecovered& note) {
                                  {"ended", note.ended}});
 }
 
+void CoordinatorNotes::on(const note::SampleMoved& note) {
+  metrics_.sample_moved(note.from);
+  const std::string request = to_string(note.request);
+  log_debug("sample.moved", {{"request", request},
+                             {"sample", note.sample},
+                             {"from", note.from},
+                             {"to", note.to},
+                             {"steps", note.steps},
+                             {"seconds", note.seconds}});
+}
+
+void CoordinatorNotes::on(const note::DeviceSlow& note) {
+  log_warning("device.slow", {{"worker", note.worker}, {"factor", note.factor}});
+}
+
 void CoordinatorNotes::on(const note::ProtocolError& note) {
   log_warning("protocol.error", {{"peer", note.peer.value}, {"error", note.what}});
 }

@@ -24,6 +24,8 @@ class CoordinatorNotes {
   void on(const note::SamplesFinished& note);
   void on(const note::JournalFailed& note);
   void on(const note::RequestRecovered& note);
+  void on(const note::SampleMoved& note);
+  void on(const note::DeviceSlow& note);
   void on(const note::ProtocolError& note);
 
   CoordinatorMetrics& metrics_;

@@ -4,3 +4,6 @@ pa_library(pa_coordinator_node
 pa_library(pa_coordinator_notes
   SOURCES coordinator_notes.cc
   DEPS pa_coordinator_core pa_coordinator_metrics pa_log)
+pa_library(pa_coordinator_costs
+  SOURCES cost_file.cc
+  DEPS pa_coordinator_core pa_log)

@@ -31,6 +31,18 @@ Status check_worker_name(std::string_view name) {
       "letter or digit");
 }
 
+Status check_name_pattern(std::string_view pattern) {
+  if (pattern == "*") return {};
+  if (pattern.ends_with('*')) pattern.remove_suffix(1);
+  if (check_worker_name(pattern).ok()) return {};
+  return invalid("expected a name, or the beginning of one and a '*', as in box2:*");
+}
+
+bool matches_name(std::string_view pattern, std::string_view name) {
+  if (!pattern.ends_with('*')) return pattern == name;
+  return name.starts_with(pattern.substr(0, pattern.size() - 1));
+}
+
 Status check_device(std::string_view device) {
   if (device == "cpu" || device == "mps") return {};
   for (const std::string_view kind : {"cuda:", "xpu:"}) {

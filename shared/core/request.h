@@ -84,7 +84,7 @@ struct Request {
   Shape latent_shape;  ///< [C, H, W]; empty if a tensor tells it.
   Shape size;          ///< [width, height] in pixels, instead of latent_shape; empty if not given.
   std::uint64_t seed = 0;
-  std::optional<std::uint64_t> sampler_seed;  ///< Default seed + 1.
+  std::optional<std::uint64_t> sampler_seed;  ///< Default: ComfyUI's, see docs/numerics.md.
   NoiseKind noise = NoiseKind::kComfy;
   std::vector<std::int64_t> batch_index;  ///< [N] for comfy draws by index, or empty.
   bool add_noise = true;

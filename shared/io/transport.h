@@ -23,6 +23,9 @@ struct Incoming {
   Channel channel = Channel::kClient;
   Message message;
   Buffer payload;
+  /// Whom the sender's key belongs to, as in AllowList: a client's name, or a pattern for a worker's.
+  /// Empty on this box, where the run directory keeps strangers out.
+  std::string who;
 };
 
 /// Many peers on one side (the coordinator's). A peer appears with its first message.

@@ -15,6 +15,11 @@ constexpr std::string_view kIpc = "ipc://";
 /// After so many messages in a row that are refused, the loop gets a turn.
 constexpr int kMostRefusedAtOnce = 64;
 
+template <class T>
+Status status_of(const Result<T>& result) {
+  return result.ok() ? Status{} : result.error();
+}
+
 }  // namespace
 
 struct ZmqClient::State {
@@ -29,8 +34,10 @@ struct ZmqClient::State {
   /// A fresh socket. kUnavailable while there is no run directory.
   [[nodiscard]] Status connect() {
     socket.reset();
-    const std::filesystem::path path(endpoint.substr(kIpc.size()));
-    PA_TRY(check_run_directory(path.parent_path().string()));
+    if (!is_tcp(endpoint)) {
+      const std::filesystem::path path(endpoint.substr(kIpc.size()));
+      PA_TRY(check_run_directory(path.parent_path().string()));
+    }
     PA_ASSIGN(ZmqSocket fresh, ZmqSocket::open(context, options));
     PA_TRY(fresh.connect(endpoint));
     socket = std::move(fresh);
@@ -43,17 +50,22 @@ ZmqClient::~ZmqClient() = default;
 
 Result<std::unique_ptr<ZmqClient>> ZmqClient::connect(const ZmqContext& context,
                                                       const std::string& endpoint, Channel channel,
-                                                      const ZmqOptions& options) {
-  if (const Status good = check_endpoint(endpoint); !good.ok()) {
-    return invalid(endpoint + ": " + good.error().message);
-  }
+                                                      const ZmqOptions& options,
+                                                      std::optional<PeerKeys> keys) {
+  const bool tcp = is_tcp(endpoint);
+  const Status good = tcp ? status_of(tcp_endpoints(endpoint)) : check_endpoint(endpoint);
+  if (!good.ok()) return invalid(endpoint + ": " + good.error().message);
+  if (tcp && !keys) return invalid(endpoint + ": TCP is spoken with CURVE keys only; give some");
   const FrameLimits limits = frame_limits(channel, options.chunk_bytes);
   const bool control = channel == Channel::kWorkerControl;
+  std::optional<ZmqCurve> curve;
+  if (tcp) curve = ZmqCurve{keys->own.public_key, keys->own.secret_key, keys->server_key, {}};
   const ZmqSocketOptions socket_options{
       .router = false,
       .bulk = channel == Channel::kWorkerData,
       .queue_messages = control ? options.control_messages : options.data_messages,
-      .largest_frame_bytes = largest_frame_bytes(limits)};
+      .largest_frame_bytes = largest_frame_bytes(limits),
+      .curve = std::move(curve)};
   auto state = std::make_unique<State>(
       State{context, endpoint, channel, limits, socket_options, std::nullopt, {}});
   std::unique_ptr<ZmqClient> client(new ZmqClient(std::move(state)));
@@ -89,7 +101,8 @@ std::optional<Incoming> ZmqClient::receive() {
     Result<Message> message =
         read_frames(state_->limits, came->header, came->payload.size(), came->frames);
     if (message.ok()) {
-      return Incoming{PeerId{0}, state_->channel, std::move(*message), std::move(came->payload)};
+      return Incoming{
+          PeerId{0}, state_->channel, std::move(*message), std::move(came->payload), {}};
     }
   }
   return std::nullopt;

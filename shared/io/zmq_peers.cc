@@ -2,18 +2,19 @@
 
 namespace pa {
 
-PeerId ZmqPeers::meet(Channel channel, std::span<const std::byte> route) {
-  const std::string_view key(reinterpret_cast<const char*>(route.data()), route.size());
-  auto& routes = by_route_[static_cast<std::size_t>(channel)];
-  if (const auto known = routes.find(key); known != routes.end()) {
+const ZmqPeers::Peer& ZmqPeers::meet(std::size_t socket, std::span<const std::byte> route,
+                                     std::string_view key) {
+  const std::string_view text(reinterpret_cast<const char*>(route.data()), route.size());
+  Routes& routes = by_route_[socket];
+  if (const auto known = routes.find(text); known != routes.end()) {
     order_.splice(order_.begin(), order_, known->second);
-    return known->second->id;
+    return *known->second;
   }
   if (by_id_.size() >= capacity_) forget(order_.back().id);
-  order_.push_front({PeerId{++last_id_}, channel, std::string(key)});
+  order_.push_front({PeerId{++last_id_}, socket, std::string(text), std::string(key)});
   by_id_.emplace(order_.front().id, order_.begin());
-  routes.emplace(key, order_.begin());
-  return order_.front().id;
+  routes.emplace(text, order_.begin());
+  return order_.front();
 }
 
 const ZmqPeers::Peer* ZmqPeers::find(PeerId id) {
@@ -27,7 +28,7 @@ void ZmqPeers::forget(PeerId id) {
   const auto known = by_id_.find(id);
   if (known == by_id_.end()) return;
   const Order::iterator peer = known->second;
-  by_route_[static_cast<std::size_t>(peer->channel)].erase(peer->route);
+  by_route_[peer->socket].erase(peer->route);
   by_id_.erase(known);
   order_.erase(peer);
 }

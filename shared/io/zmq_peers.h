@@ -1,34 +1,34 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 
 #include "shared/core/id.h"
-#include "shared/io/transport.h"
 
 namespace pa {
 
-/// Numbers connections: (channel, routing id) <-> PeerId. Holds `capacity` of them at most; the one
+/// Numbers connections: (socket, routing id) <-> PeerId. Holds `capacity` of them at most; the one
 /// that was silent for longest makes room, and becomes a new peer should it speak again.
 class ZmqPeers {
  public:
   struct Peer {
     PeerId id;
-    Channel channel = Channel::kClient;
+    std::size_t socket = 0;
     std::string route;
+    std::string key;  ///< Its public key; empty without CURVE.
   };
 
   explicit ZmqPeers(std::size_t capacity) : capacity_(capacity) {}
 
-  /// The peer with this route, met now or before.
-  PeerId meet(Channel channel, std::span<const std::byte> route);
+  /// The peer with this route, met now or before. Valid until the next call.
+  const Peer& meet(std::size_t socket, std::span<const std::byte> route, std::string_view key);
 
   /// nullptr if it is not known, or no longer.
   [[nodiscard]] const Peer* find(PeerId id);
@@ -49,7 +49,8 @@ class ZmqPeers {
   std::uint64_t last_id_ = 0;
   Order order_;
   std::unordered_map<PeerId, Order::iterator> by_id_;
-  std::array<std::unordered_map<std::string, Order::iterator, Hash, std::equal_to<>>, 3> by_route_;
+  using Routes = std::unordered_map<std::string, Order::iterator, Hash, std::equal_to<>>;
+  std::map<std::size_t, Routes> by_route_;
 };
 
 }  // namespace pa

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kIpc = "ipc://";
 
-/// Sockets in the order they are asked, and how many messages each may give before the next is.
+/// Channels in the order they are asked, and how many messages each may give before the next is.
 struct Turn {
   Channel channel;
   int messages;
@@ -30,28 +30,60 @@ std::string directory_of(const std::string& endpoint) {
   return std::filesystem::path(path_of(endpoint)).parent_path().string();
 }
 
+Role role_of(Channel channel) {
+  return channel == Channel::kClient ? Role::kClient : Role::kWorker;
+}
+
 }  // namespace
 
 struct ZmqServer::State {
   struct Port {
+    Channel channel;
+    int messages;  ///< That it may give before the next is asked.
+    bool curve;
     FrameLimits limits;
     ZmqSocket socket;
   };
 
-  State(RunDirectory d, std::size_t most_peers) : directory(std::move(d)), peers(most_peers) {}
+  State(RunDirectory d, const ZmqOptions& o)
+      : options(o), directory(std::move(d)), peers(o.most_peers) {}
+
+  Status listen(const Turn& share, const std::string& endpoint, std::optional<ZmqCurve> curve) {
+    const FrameLimits limits = frame_limits(share.channel, options.chunk_bytes);
+    const bool control = share.channel == Channel::kWorkerControl;
+    const bool secured = curve.has_value();
+    PA_ASSIGN(ZmqSocket socket,
+              ZmqSocket::open(context, {.router = true,
+                                        .bulk = share.channel == Channel::kWorkerData,
+                                        .queue_messages = control ? options.control_messages
+                                                                  : options.data_messages,
+                                        .largest_frame_bytes = largest_frame_bytes(limits),
+                                        .curve = std::move(curve)}));
+    PA_TRY(socket.bind(endpoint));
+    ports.push_back({share.channel, share.messages, secured, limits, std::move(socket)});
+    return {};
+  }
 
   void next_turn() {
-    turn = (turn + 1) % kTurns.size();
+    turn = (turn + 1) % ports.size();
     taken = 0;
   }
 
-  [[nodiscard]] Port& port(Channel channel) { return ports[static_cast<std::size_t>(channel)]; }
+  /// Whom the key is for, if it may speak on the port; empty on this box.
+  [[nodiscard]] std::optional<std::string> who(const Port& port, std::string_view key) const {
+    if (!port.curve) return std::string();
+    const Identity* identity = zap->find(key);
+    if (identity == nullptr || identity->role != role_of(port.channel)) return std::nullopt;
+    return identity->name;
+  }
 
   // In this order: libzmq removes the sockets' paths as late as when the context ends, and until then
   // the directory must not be another's.
+  ZmqOptions options;
   RunDirectory directory;
   ZmqContext context;
-  std::vector<Port> ports;  // By Channel.
+  std::unique_ptr<ZapHandler> zap;  // With TCP only.
+  std::vector<Port> ports;          // In the order they are asked.
   ZmqPeers peers;
   std::uint64_t rejected = 0;
   std::string header;  // Scratch.
@@ -63,9 +95,15 @@ ZmqServer::ZmqServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 ZmqServer::~ZmqServer() = default;
 
 Result<std::unique_ptr<ZmqServer>> ZmqServer::bind(const Endpoints& endpoints,
-                                                   const ZmqOptions& options) {
-  const std::array<std::string, 3> by_channel{endpoints.client, endpoints.control, endpoints.data};
-  for (const std::string& endpoint : by_channel) {
+                                                   const ZmqOptions& options,
+                                                   std::optional<TcpListener> tcp) {
+  const auto by_channel = [](const Endpoints& all, Channel channel) -> const std::string& {
+    return channel == Channel::kClient       ? all.client
+           : channel == Channel::kWorkerData ? all.data
+                                             : all.control;
+  };
+  for (const Turn& turn : kTurns) {
+    const std::string& endpoint = by_channel(endpoints, turn.channel);
     if (const Status good = check_endpoint(endpoint); !good.ok()) {
       return invalid(endpoint + ": " + good.error().message);
     }
@@ -74,30 +112,47 @@ Result<std::unique_ptr<ZmqServer>> ZmqServer::bind(const Endpoints& endpoints,
                      endpoint);
     }
   }
-  PA_ASSIGN(RunDirectory directory, RunDirectory::take(directory_of(endpoints.client)));
-  auto state = std::make_unique<State>(std::move(directory), options.most_peers);
-  for (const Channel channel : {Channel::kClient, Channel::kWorkerControl, Channel::kWorkerData}) {
-    const std::string& endpoint = by_channel[static_cast<std::size_t>(channel)];
-    const FrameLimits limits = frame_limits(channel, options.chunk_bytes);
-    const bool control = channel == Channel::kWorkerControl;
+  if (tcp) PA_TRY(check_listen_address(tcp->address));
+  const std::string folder = directory_of(endpoints.client);
+  PA_ASSIGN(RunDirectory directory, RunDirectory::take(folder));
+  auto state = std::make_unique<State>(std::move(directory), options);
+  Endpoints remote;
+  if (tcp) {
+    PA_ASSIGN(remote, tcp_endpoints(tcp->address));
+    PA_ASSIGN(state->zap, ZapHandler::start(state->context, std::move(tcp->allowed)));
+    PA_TRY(state->directory.remove_stale(folder + "/check.sock"));
+    if (const Status safe = state->zap->check(folder); !safe.ok()) {
+      return internal("not listening at " + tcp->address + ": " + safe.error().message);
+    }
+  }
+  for (const Turn& turn : kTurns) {
+    const std::string& endpoint = by_channel(endpoints, turn.channel);
     PA_TRY(state->directory.remove_stale(path_of(endpoint)));
-    PA_ASSIGN(ZmqSocket socket,
-              ZmqSocket::open(
-                  state->context,
-                  {.router = true,
-                   .bulk = channel == Channel::kWorkerData,
-                   .queue_messages = control ? options.control_messages : options.data_messages,
-                   .largest_frame_bytes = largest_frame_bytes(limits)}));
-    PA_TRY(socket.bind(endpoint));
-    state->ports.push_back({limits, std::move(socket)});
+    PA_TRY(state->listen(turn, endpoint, std::nullopt));
+    if (!tcp) continue;
+    const std::string domain(name_of(role_of(turn.channel)));
+    PA_TRY(state->listen(turn, by_channel(remote, turn.channel),
+                         ZmqCurve{tcp->keys.public_key, tcp->keys.secret_key, {}, domain}));
   }
   return std::unique_ptr<ZmqServer>(new ZmqServer(std::move(state)));
+}
+
+void ZmqServer::allow(AllowList allowed) {
+  if (state_->zap) state_->zap->replace(std::move(allowed));
+}
+
+std::vector<Refusal> ZmqServer::take_refusals() {
+  return state_->zap ? state_->zap->take_refusals() : std::vector<Refusal>();
 }
 
 Status ZmqServer::send(PeerId peer, const Message& message, const Buffer& payload) {
   const ZmqPeers::Peer* known = state_->peers.find(peer);
   if (!known) return unavailable("no connection to peer " + std::to_string(peer.value));
-  State::Port& port = state_->port(known->channel);
+  State::Port& port = state_->ports[known->socket];
+  if (!state_->who(port, known->key)) {
+    state_->peers.forget(peer);
+    return unavailable("the key of peer " + std::to_string(peer.value) + " is no longer allowed");
+  }
   state_->header.clear();
   encode(message, state_->header);
   PA_TRY(check_frames(port.limits, message, state_->header.size(), payload.size()));
@@ -117,22 +172,24 @@ std::optional<Incoming> ZmqServer::receive() {
   State& state = *state_;
   int refused = 0;
   // One look more than there are sockets, since the first may have had its share already.
-  for (std::size_t looks = 0; looks <= kTurns.size() && refused < kMostRefusedAtOnce;) {
-    const Turn& turn = kTurns[state.turn];
-    State::Port& port = state.port(turn.channel);
+  for (std::size_t looks = 0; looks <= state.ports.size() && refused < kMostRefusedAtOnce;) {
+    State::Port& port = state.ports[state.turn];
     std::optional<ZmqMessage> came;
-    if (state.taken < turn.messages) came = port.socket.receive();
+    if (state.taken < port.messages) came = port.socket.receive();
     if (!came) {
       ++looks;
       state.next_turn();
       continue;
     }
     ++state.taken;
-    Result<Message> message =
-        read_frames(port.limits, came->header, came->payload.size(), came->frames);
-    if (message.ok()) {
-      return Incoming{state.peers.meet(turn.channel, came->route), turn.channel,
-                      std::move(*message), std::move(came->payload)};
+    if (std::optional<std::string> who = state.who(port, came->user)) {
+      Result<Message> message =
+          read_frames(port.limits, came->header, came->payload.size(), came->frames);
+      if (message.ok()) {
+        const PeerId peer = state.peers.meet(state.turn, came->route, came->user).id;
+        return Incoming{peer, port.channel, std::move(*message), std::move(came->payload),
+                        std::move(*who)};
+      }
     }
     ++state.rejected;
     ++refused;

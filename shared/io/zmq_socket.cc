@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -16,6 +17,11 @@ constexpr std::uint64_t kSecondIoThread = 2;
 constexpr int kReconnectMs = 100;
 constexpr int kReconnectMaxMs = 1000;
 constexpr int kHandshakeMs = 5000;
+constexpr int kBacklog = 1024;       // Hundreds of workers may come at once, after a restart.
+constexpr int kMostSockets = 65536;  // Of a context; in tests many clients share one.
+constexpr int kTcpGiveUpMs = 10000;  // For a peer whose box is gone without a word.
+constexpr int kKeepAliveSeconds = 10;
+constexpr int kZapEnforceDomain = 93;  // In the headers only of builds with drafts, but there.
 constexpr std::uint64_t kSendFromPlaceBytes = 8u << 10;
 
 /// A frame as libzmq holds it.
@@ -31,6 +37,10 @@ class Frame {
   [[nodiscard]] std::size_t size() const { return zmq_msg_size(&frame_); }
   [[nodiscard]] bool more() const { return zmq_msg_more(&frame_) != 0; }
   [[nodiscard]] std::span<const std::byte> bytes() { return {data(), size()}; }
+  [[nodiscard]] std::string_view user() {
+    const char* const id = zmq_msg_gets(&frame_, "User-Id");
+    return id ? std::string_view(id) : std::string_view();
+  }
 
  private:
   zmq_msg_t frame_;
@@ -70,6 +80,8 @@ ZmqContext::ZmqContext() {
   void* const context = zmq_ctx_new();
   PA_CHECK(context != nullptr);
   PA_CHECK(zmq_ctx_set(context, ZMQ_IO_THREADS, kIoThreads) == 0);
+  zmq_ctx_set(context, ZMQ_MAX_SOCKETS,
+              std::min(kMostSockets, zmq_ctx_get(context, ZMQ_SOCKET_LIMIT)));
   context_ = std::shared_ptr<void>(context, [](void* c) {
     while (zmq_ctx_term(c) != 0 && errno == EINTR) {
     }
@@ -94,9 +106,22 @@ struct ZmqSocket::State {
     return zmq_setsockopt(socket, option, &value, sizeof(value)) == 0;
   }
 
+  [[nodiscard]] bool set(int option, const std::string& text) const {
+    return zmq_setsockopt(socket, option, text.data(), text.size()) == 0;
+  }
+
+  [[nodiscard]] bool set_curve(const ZmqCurve& keys) const {
+    const bool own =
+        set(ZMQ_CURVE_PUBLICKEY, keys.public_key) && set(ZMQ_CURVE_SECRETKEY, keys.secret_key);
+    if (!router) return own && set(ZMQ_CURVE_SERVERKEY, keys.server_key);
+    return set(ZMQ_CURVE_SERVER, 1) && own && set(ZMQ_ZAP_DOMAIN, keys.domain) &&
+           set(kZapEnforceDomain, 1);
+  }
+
   std::shared_ptr<void> context;  // Declared first: it ends after the socket.
   void* socket = nullptr;
   bool router = false;
+  bool curve = false;
   int descriptor = -1;
   Frame route;
   Frame header;
@@ -111,6 +136,7 @@ Result<ZmqSocket> ZmqSocket::open(const ZmqContext& context, const ZmqSocketOpti
   auto state = std::make_unique<State>();
   state->context = context.context_;
   state->router = options.router;
+  state->curve = options.curve.has_value();
   state->socket = zmq_socket(context.context_.get(), options.router ? ZMQ_ROUTER : ZMQ_DEALER);
   if (!state->socket) return libzmq_says("cannot make a socket");
   // Not here: ZMQ_HEARTBEAT_IVL, which aborts the process when a slow reader's pipe is full.
@@ -119,7 +145,11 @@ Result<ZmqSocket> ZmqSocket::open(const ZmqContext& context, const ZmqSocketOpti
       state->set(ZMQ_LINGER, 0) && state->set(ZMQ_SNDHWM, options.queue_messages) &&
       state->set(ZMQ_RCVHWM, options.queue_messages) &&
       state->set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(options.largest_frame_bytes)) &&
-      state->set(ZMQ_HANDSHAKE_IVL, kHandshakeMs) &&
+      state->set(ZMQ_HANDSHAKE_IVL, kHandshakeMs) && state->set(ZMQ_BACKLOG, kBacklog) &&
+      state->set(ZMQ_IPV6, 1) && state->set(ZMQ_TCP_KEEPALIVE, 1) &&
+      state->set(ZMQ_TCP_KEEPALIVE_IDLE, kKeepAliveSeconds) &&
+      state->set(ZMQ_TCP_MAXRT, kTcpGiveUpMs) &&
+      (!options.curve || state->set_curve(*options.curve)) &&
       (options.router
            ? state->set(ZMQ_ROUTER_MANDATORY, 1)
            : state->set(ZMQ_IMMEDIATE, 1) && state->set(ZMQ_RECONNECT_IVL, kReconnectMs) &&
@@ -183,6 +213,8 @@ std::optional<ZmqMessage> ZmqSocket::receive() {
   if (!state_->take(state_->header)) return state_->router ? std::optional(message) : std::nullopt;
   message.header = state_->header.bytes();
   message.frames = 1;
+  // Not of the first frame, the route: libzmq 4.3.4 leaves it out there after a poll.
+  if (state_->curve) message.user = state_->header.user();
   bool more = state_->header.more();
   if (more) {
     auto frame = std::make_shared<Frame>();

@@ -22,7 +22,16 @@ class ZmqContext {
 
  private:
   friend class ZmqSocket;
+  friend class ZapHandler;
   std::shared_ptr<void> context_;
+};
+
+/// CURVE on one socket, keys in Z85.
+struct ZmqCurve {
+  std::string public_key;
+  std::string secret_key;
+  std::string server_key;  ///< DEALER: whom it expects at the other end.
+  std::string domain;      ///< ROUTER: what the ZapHandler is asked about.
 };
 
 struct ZmqSocketOptions {
@@ -31,6 +40,7 @@ struct ZmqSocketOptions {
   int queue_messages = 1000;  ///< A peer and direction, before kFull.
   std::uint64_t largest_frame_bytes = 1u
                                       << 20;  ///< A peer that sends a larger one is disconnected.
+  std::optional<ZmqCurve> curve;              ///< None: for ipc:// in a run directory only.
 };
 
 /// What came in, in frames. Spans are valid until the next receive().
@@ -39,6 +49,7 @@ struct ZmqMessage {
   std::span<const std::byte> header;  ///< Empty if there was none.
   Buffer payload;                     ///< The received memory itself.
   std::size_t frames = 0;             ///< Without the route. Those after the second are lost.
+  std::string_view user;              ///< What the ZapHandler called the sender; else empty.
 };
 
 /// A socket of libzmq, with the options that its behaviours ask for (docs/protocol.md), and nothing

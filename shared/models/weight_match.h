@@ -11,7 +11,7 @@
 namespace pa {
 
 /// Rows of a stored tensor that are rows of a parameter.
-struct Piece {
+struct WeightPiece {
   const StoredTensor* tensor = nullptr;
   std::int64_t first_row = 0;
   std::int64_t rows = 0;
@@ -22,7 +22,7 @@ struct Piece {
 /// Where a parameter is: its rows, in order.
 struct ParameterSource {
   const Parameter* parameter = nullptr;
-  std::vector<Piece> pieces;
+  std::vector<WeightPiece> pieces;
 };
 
 /// A network's parameters, found among a file's tensors.

@@ -1,5 +1,4 @@
 #include <cmath>
-#include <limits>
 #include <numbers>
 
 #include "shared/sampling/catalogue.h"
@@ -22,12 +21,6 @@ double churn(const Run& run, Expr& x, double sigma) {
 }
 
 }  // namespace
-
-std::vector<OptionRule> churn_options() {
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  return {
-      {"s_churn", 0.0}, {"s_tmin", 0.0}, {"s_tmax", kInfinity, 0.0, kInfinity}, {"s_noise", 1.0}};
-}
 
 Expr euler(const Run& run, Expr x) {
   for (std::size_t i = 0; i < run.steps(); ++i) {

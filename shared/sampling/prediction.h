@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <functional>
 #include <utility>
 
@@ -17,6 +18,14 @@ class Prediction {
   [[nodiscard]] bool flow() const { return flow_; }
   [[nodiscard]] double alpha(double sigma) const { return flow_ ? 1.0 - sigma : 1.0; }
   [[nodiscard]] double percent_to_sigma(double percent) const { return percent_to_sigma_(percent); }
+
+  /// Half the logarithm of the signal-to-noise ratio, ln(alpha / sigma): rises while sampling.
+  /// Infinite at sigma 0, and on flows at sigma 1.
+  [[nodiscard]] double lambda(double sigma) const { return std::log(alpha(sigma) / sigma); }
+  /// The inverse of lambda().
+  [[nodiscard]] double sigma_at(double lambda) const {
+    return flow_ ? 1.0 / (1.0 + std::exp(lambda)) : std::exp(-lambda);
+  }
 
  private:
   bool flow_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 /// Samplers as programs: what a sampler does with given sigmas, step by step, as plain data.
@@ -43,12 +44,22 @@ struct Stage {
   friend bool operator==(const Stage&, const Stage&) = default;
 };
 
+/// Which generator of the reference implementation the draws of a program come from.
+enum class NoiseOrigin : std::uint8_t {
+  kSampler,   ///< One seeded for the sampler; a draw for the whole batch each time.
+  kStart,     ///< The one that drew the start noise, going on where that ended.
+  kBrownian,  ///< A Brownian path over the schedule, of which draws are increments.
+};
+
 /// A sampler compiled for one schedule. x enters in slot 0.
 struct Program {
   std::vector<Stage> stages;
   int slots = 1;
   int result = 0;        ///< Slot that x leaves in.
   double end_sigma = 0;  ///< Noise level of the result.
+  NoiseOrigin noise_origin = NoiseOrigin::kSampler;
+  double sigma_min = 0;  ///< The schedule's lowest positive sigma, and its highest: the ends of a
+  double sigma_max = 0;  ///< Brownian path.
   friend bool operator==(const Program&, const Program&) = default;
 };
 

@@ -58,14 +58,7 @@ Result<Program> program_of(const Request& request, const SamplingInfo& model) {
   PA_ASSIGN(const SamplingInfo sampling, sampling_of(request, model));
   PA_ASSIGN(const SigmaTable table, SigmaTable::make(sampling));
   PA_ASSIGN(const std::vector<float> sigmas, sigmas_of(request, model));
-  PA_ASSIGN(Program program, compile(request.sampler, sigmas, prediction_of(sampling, table)));
-  if (draws_of(program) > 0) {
-    const bool churned = request.sampler.options.contains("s_churn");
-    return invalid("the sampler '" + request.sampler.name +
-                       "' would add noise on the way, which this version cannot make",
-                   churned ? "/sampler/options/s_churn" : "/sampler/name");
-  }
-  return program;
+  return compile(request.sampler, sigmas, prediction_of(sampling, table));
 }
 
 }  // namespace pa

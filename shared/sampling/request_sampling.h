@@ -31,8 +31,7 @@ namespace pa {
 /// The program that a kSample request runs for each of its samples. steps_of() of it is what
 /// progress counts.
 ///
-/// Errors: as sigmas_of() and compile(); kInvalid if the program would draw noise on the way, which
-/// this version cannot make.
+/// Errors: as sigmas_of() and compile().
 [[nodiscard]] Result<Program> program_of(const Request& request, const SamplingInfo& model);
 
 }  // namespace pa

@@ -1,5 +1,6 @@
 #include "shared/sampling/samplers.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "shared/core/nearest.h"
@@ -8,20 +9,7 @@
 namespace pa {
 namespace {
 
-const std::vector<SamplerRule>& catalogue() {
-  static const std::vector<SamplerRule> kCatalogue{
-      {"euler", euler, churn_options()},
-      {"ddim", euler, churn_options()},
-      {"heun", heun, churn_options()},
-      {"heunpp2", heunpp2, churn_options()},
-      {"dpm_2", dpm_2, churn_options(), /*discards_penultimate_sigma=*/true},
-      {"dpmpp_2m", dpmpp_2m, {}},
-      {"res_multistep", res_multistep, {}},
-      {"gradient_estimation", gradient_estimation, {{"ge_gamma", 2.0, -1e3, 1e3}}},
-      {"ipndm", ipndm, {{"max_order", 4.0, 1, 4, /*whole=*/true}}},
-  };
-  return kCatalogue;
-}
+constexpr double kLowestOfUniPc = 0.001;  // What ComfyUI's puts in the place of sigma 0.
 
 const SamplerRule* find(const std::string& name) {
   for (const SamplerRule& rule : catalogue()) {
@@ -42,6 +30,40 @@ std::string shown(double number) {
   return text;
 }
 
+std::string listed(const std::vector<std::string>& choices) {
+  std::string text;
+  for (const std::string& choice : choices) {
+    if (!text.empty()) text += &choice == &choices.back() ? " or " : ", ";
+    text += "'" + choice + "'";
+  }
+  return text;
+}
+
+/// Whether a value is of the option's type and in its range.
+Status check_option(const OptionRule& option, const OptionValue& value, const std::string& field) {
+  if (value.index() != option.fallback.index()) {
+    return invalid("expected " + std::string(type_of(option.fallback)) + ", found " +
+                       std::string(type_of(value)),
+                   field);
+  }
+  if (const double* const number = std::get_if<double>(&value)) {
+    const bool in_range = *number >= option.min && *number <= option.max;
+    if (!in_range || (option.whole && *number != std::floor(*number))) {
+      return invalid("expected a " + std::string(option.whole ? "whole " : "") + "number from " +
+                         shown(option.min) + " to " + shown(option.max) + ", found " +
+                         shown(*number),
+                     field);
+    }
+  }
+  if (const auto* const text = std::get_if<std::string>(&value)) {
+    const std::vector<std::string>& choices = option.choices;
+    if (std::find(choices.begin(), choices.end(), *text) == choices.end()) {
+      return invalid("expected " + listed(choices) + ", found '" + *text + "'", field);
+    }
+  }
+  return {};
+}
+
 Result<OptionValues> options_of(const SamplerRule& rule,
                                 const std::map<std::string, OptionValue>& given) {
   std::map<std::string, OptionValue> values;
@@ -52,28 +74,14 @@ Result<OptionValues> options_of(const SamplerRule& rule,
   }
   for (const auto& [name, value] : given) {
     const std::string field = "/sampler/options/" + name;
-    if (!values.contains(name)) {
+    const auto option = std::find_if(rule.options.begin(), rule.options.end(),
+                                     [&](const OptionRule& o) { return o.name == name; });
+    if (option == rule.options.end()) {
       return invalid(
           "the sampler '" + rule.name + "' has no option '" + name + "'" + suggestion(name, names),
           field);
     }
-    for (const OptionRule& option : rule.options) {
-      if (option.name != name) continue;
-      if (value.index() != option.fallback.index()) {
-        return invalid("expected " + std::string(type_of(option.fallback)) + ", found " +
-                           std::string(type_of(value)),
-                       field);
-      }
-      if (const double* number = std::get_if<double>(&value)) {
-        const bool in_range = *number >= option.min && *number <= option.max;
-        if (!in_range || (option.whole && *number != std::floor(*number))) {
-          return invalid("expected a " + std::string(option.whole ? "whole " : "") +
-                             "number from " + shown(option.min) + " to " + shown(option.max) +
-                             ", found " + shown(*number),
-                         field);
-        }
-      }
-    }
+    PA_TRY(check_option(*option, value, field));
     values[name] = value;
   }
   return OptionValues(std::move(values));
@@ -98,22 +106,18 @@ Result<std::vector<double>> checked(std::span<const float> sigmas) {
   return std::vector<double>(sigmas.begin(), sigmas.end());
 }
 
-}  // namespace
-
-double phi(int k, double x) {
-  double factorial = 1.0;  // Of k - 1.
-  for (int j = 2; j < k; ++j) factorial *= j;
-  if (std::abs(x) < 0.5) {  // Cancels badly there; the series of 16 terms is exact to rounding.
-    double term = 1.0 / (factorial * k);
-    double sum = 0.0;
-    for (int j = 0; j < 16; ++j) {
-      sum += term;
-      term *= x / (j + 1 + k);
+Error unknown_sampler(const std::string& name) {
+  for (const RefusedSampler& refused : refused_samplers()) {
+    if (refused.name == name) {
+      return invalid("the sampler '" + name + "' cannot be had: " + refused.reason,
+                     "/sampler/name");
     }
-    return sum;
   }
-  return k == 1 ? std::expm1(x) / x : (phi(k - 1, x) - 1.0 / factorial) / x;
+  return invalid("there is no sampler '" + name + "'" + suggestion(name, sampler_names()),
+                 "/sampler/name");
 }
+
+}  // namespace
 
 const std::vector<std::string>& sampler_names() {
   static const std::vector<std::string> kNames = [] {
@@ -126,23 +130,26 @@ const std::vector<std::string>& sampler_names() {
 
 bool discards_penultimate_sigma(const std::string& sampler) {
   const SamplerRule* const rule = find(sampler);
-  return rule != nullptr && rule->discards_penultimate_sigma;
+  return rule != nullptr && rule->is(kDropsPenultimate);
 }
 
 Result<Program> compile(const SamplerSpec& sampler, std::span<const float> sigmas,
                         const Prediction& prediction) {
   const SamplerRule* const rule = find(sampler.name);
-  if (rule == nullptr) {
-    return invalid(
-        "there is no sampler '" + sampler.name + "'" + suggestion(sampler.name, sampler_names()),
-        "/sampler/name");
-  }
+  if (rule == nullptr) return unknown_sampler(sampler.name);
   PA_ASSIGN(const OptionValues options, options_of(*rule, sampler.options));
   PA_ASSIGN(const std::vector<double> levels, checked(sigmas));
   Trace trace;
   Expr x = rule->function(Run{trace, prediction, levels, options}, trace.start());
-  Result<Program> program = std::move(trace).finish(x, levels.back());
+  const bool stops_short = levels.back() == 0.0 && rule->is(kEndsAboveZero);
+  Result<Program> program =
+      std::move(trace).finish(x, stops_short ? kLowestOfUniPc : levels.back());
   if (!program.ok()) return invalid(program.error().message, "/sigmas");
+  program->noise_origin = rule->is(kBrownianTree)     ? NoiseOrigin::kBrownian
+                          : rule->is(kContinuesStart) ? NoiseOrigin::kStart
+                                                      : NoiseOrigin::kSampler;
+  program->sigma_max = levels.front();
+  program->sigma_min = levels.back() > 0.0 ? levels.back() : levels[levels.size() - 2];
   return program;
 }
 

@@ -39,6 +39,7 @@ Trace::Answers Trace::denoise_pair(Expr& x, double sigma, int step, bool want_un
   record.step = step;
   record.input = x.terms_.front().first;
   record.sigma = sigma;
+  finite_ = finite_ && std::isfinite(sigma);
   record.answers.push_back(new_value());
   if (want_uncond) record.answers.push_back(new_value());
   Answers answers{Expr(record.answers.front()), Expr(record.answers.back())};
@@ -49,6 +50,7 @@ Trace::Answers Trace::denoise_pair(Expr& x, double sigma, int step, bool want_un
 Expr Trace::noise(double from, double to) {
   const int value = new_value();
   records_.back().draws.push_back({value, from, to});
+  finite_ = finite_ && std::isfinite(from) && std::isfinite(to);
   return Expr(value);
 }
 
@@ -83,7 +85,9 @@ void Trace::keep(Expr& e) {
 Result<Program> Trace::finish(Expr& x, double end_sigma) && {
   keep(x);
   if (!finite_) {
-    return invalid("a weight is not finite: these sigmas and options do not fit this sampler");
+    return invalid(
+        "a weight or a noise level is not finite: these sigmas and options do not fit this "
+        "sampler");
   }
   const int result = x.terms_.front().first;
   std::map<int, std::size_t> last_use;  // Value -> last record that reads it.

@@ -67,7 +67,7 @@ class Trace {
   /// nest, and hold old slots.
   void keep(Expr& e);
 
-  /// kInvalid if a weight is not finite: these sigmas and options do not fit the sampler.
+  /// kInvalid if a weight or a noise level is not finite: these sigmas and options do not fit the sampler.
   [[nodiscard]] Result<Program> finish(Expr& x, double end_sigma) &&;
 
  private:

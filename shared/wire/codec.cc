@@ -118,6 +118,7 @@ struct Fields<PlanShare> {
     v.may("weight", m.weight);
     v.need("samples", m.samples);
     v.may("reason", m.reason);
+    v.may("finish_seconds", m.finish_seconds);
   }
 };
 
@@ -128,6 +129,8 @@ struct Fields<Accepted> {
     v.need("run", m.run);
     v.need("result", m.result);
     v.may("plan", m.plan);
+    v.may("seconds", m.seconds);
+    v.may("limit", m.limit);
   }
 };
 
@@ -314,6 +317,8 @@ struct Fields<Hello> {
     v.may("numerics_id", m.numerics_id);
     v.may("models", m.models);
     v.may("credit_samples", m.credit_samples);
+    v.may("max_rows", m.max_rows);
+    v.may("yields", m.yields);
     v.may("window", m.window);
   }
 };
@@ -387,11 +392,45 @@ struct Fields<Revoke> {
 };
 
 template <>
+struct Fields<Yield> {
+  static void visit(auto& v, auto& m) {
+    v.need("shard", m.shard);
+    v.need("sample", m.sample);
+    v.need("move", m.move);
+  }
+};
+
+template <>
+struct Fields<Yielded> {
+  static void visit(auto& v, auto& m) {
+    v.need("worker", m.worker);
+    v.need("shard", m.shard);
+    v.need("move", m.move);
+    v.need("sample", m.sample);
+    v.need("steps", m.steps);
+    v.need("bytes", m.bytes);
+  }
+};
+
+template <>
 struct Fields<ShardProgress> {
   static void visit(auto& v, auto& m) {
     v.need("shard", m.shard);
     v.need("steps", m.steps);
     v.may("seconds", m.seconds);
+    v.may("sample_steps", m.sample_steps);
+  }
+};
+
+template <>
+struct Fields<PassReport> {
+  static void visit(auto& v, auto& m) {
+    v.need("model", m.model);
+    v.may("row", m.row);
+    v.need("rows", m.rows);
+    v.may("passes", m.passes);
+    v.need("seconds", m.seconds);
+    v.may("fits", m.fits);
   }
 };
 
@@ -400,6 +439,8 @@ struct Fields<WorkerProgress> {
   static void visit(auto& v, auto& m) {
     v.need("worker", m.worker);
     v.may("shards", m.shards);
+    v.may("passes", m.passes);
+    v.may("busy_for", m.busy_for);
   }
 };
 
@@ -626,8 +667,8 @@ class Reader {
     } else if constexpr (std::same_as<T, StreamKind>) {
       std::uint8_t kind = 0;
       if (!read(object, kind)) return false;
-      if (kind > static_cast<std::uint8_t>(StreamKind::kShardResult)) {
-        return problem_("expected 0 to 3");
+      if (kind > static_cast<std::uint8_t>(StreamKind::kCheckpoint)) {
+        return problem_("expected 0 to 4");
       }
       value = static_cast<StreamKind>(kind);
       return true;

@@ -29,6 +29,8 @@ constexpr std::array<std::string_view, std::variant_size_v<Message>> kNames{"Wan
                                                                             "HeartbeatAck",
                                                                             "Assign",
                                                                             "Revoke",
+                                                                            "Yield",
+                                                                            "Yielded",
                                                                             "WorkerProgress",
                                                                             "SamplesDone",
                                                                             "Draining",

@@ -40,12 +40,13 @@ enum class StreamKind : std::uint8_t {
   kRequestResult,  ///< coordinator -> client: finished samples.
   kShardInput,     ///< coordinator -> worker: the shard's tensors.
   kShardResult,    ///< worker -> coordinator: finished samples of the shard.
+  kCheckpoint,     ///< worker -> coordinator: where a sample stands that leaves the worker.
 };
 
 struct StreamId {
   StreamKind kind = StreamKind::kRequestInput;
   RequestId request;
-  ShardId shard;  ///< For kRequestInput 0; for kRequestResult the number of Accepted.run.
+  ShardId shard;  ///< kRequestInput: 0; kRequestResult: Accepted.run; kCheckpoint: Yield.move.
   friend auto operator<=>(const StreamId&, const StreamId&) = default;
 };
 
@@ -99,7 +100,8 @@ struct PlanShare {
   double weight = 0;
   std::int64_t samples = 0;
   std::string
-      reason;  ///< In words, always: "71 of 100 by weight", "weight 0", "has no model 'flux-dev'".
+      reason;  ///< In words, always: "12.1 rows a second", "weight 0", "has no model 'flux-dev'".
+  double finish_seconds = -1;  ///< When its last sample should end, from now; -1: it has none.
 };
 
 /// coordinator -> client: the request will be run. Sent again in answer to a repeated Submit.
@@ -108,6 +110,9 @@ struct Accepted {
   std::uint64_t run = 0;  ///< Of this request; its result stream begins anew in another. Never 0.
   TensorSpec result;      ///< "samples" or "output", whole.
   std::vector<PlanShare> plan;
+  double seconds =
+      -1;             ///< What the whole should take from now on, as far as is known; -1: unknown.
+  std::string limit;  ///< What keeps it from being faster, in words.
 };
 
 /// coordinator -> client: it will not. Ends the request, if it was ever known.
@@ -235,6 +240,8 @@ struct Hello {
   std::string numerics_id;
   std::vector<ModelInfo> models;
   std::int64_t credit_samples = 16;  ///< Samples it will hold beyond those running.
+  std::int64_t max_rows = 8;         ///< Rows in one of its network passes, at most.
+  bool yields = false;               ///< Its running samples can leave: it answers Yield.
   std::uint64_t window = 0;          ///< Bytes of inputs that may be under way to it.
 };
 
@@ -295,24 +302,49 @@ struct Revoke {
   ShardId shard;
 };
 
+/// coordinator -> worker on control: stop this sample at its next step and send where it stands; it goes on elsewhere.
+/// Sent again until answered by Yielded, or by SamplesDone if it was faster.
+struct Yield {
+  ShardId shard;
+  std::int64_t sample = 0;
+  ShardId move;  ///< Names the stream {kCheckpoint, request, move} that its state comes on.
+};
+
+/// worker -> coordinator on data. The sample is no longer part of the shard. Sent again until the state has been taken.
+struct Yielded {
+  WorkerId worker;
+  ShardId shard;
+  ShardId move;
+  std::int64_t sample = 0;
+  std::int64_t steps = 0;   ///< Done so far.
+  std::uint64_t bytes = 0;  ///< Of the state, on the stream; 0: it has not begun.
+};
+
 /// State of one shard on a worker.
 struct ShardProgress {
   ShardId shard;
   std::int64_t steps = 0;  ///< Sampler steps finished, over all samples of the shard.
   double seconds = 0;      ///< Compute time spent on it.
+  /// Steps each sample has done, in the order of Assign; those before it came here count too.
+  std::vector<std::int64_t> sample_steps;
+};
+
+/// Passes of a network with as many rows, as measured by a worker: what cost models learn from.
+struct PassReport {
+  std::string model;
+  Shape row;              ///< Of x: the latent's.
+  std::int64_t rows = 0;  ///< In each of these passes.
+  std::int64_t passes = 1;
+  double seconds = 0;  ///< All of them together.
+  bool fits = true;    ///< False: so many rows found no memory; `seconds` tells nothing.
 };
 
 /// worker -> coordinator on control: all shards that moved, once an interval.
 struct WorkerProgress {
   WorkerId worker;
   std::vector<ShardProgress> shards;
-};
-
-/// One pass of a network, as measured by a worker: what cost models learn from.
-struct PassReport {
-  std::string model;
-  std::int64_t rows = 0;
-  double seconds = 0;
+  std::vector<PassReport> passes;  ///< Ended since the last such message.
+  Duration busy_for{};             ///< As in Heartbeat.
 };
 
 /// worker -> coordinator on data, after the bytes. The samples' rows are on stream {kShardResult, request, shard}.
@@ -337,7 +369,7 @@ struct Bye {
 using Message = std::variant<Want, Put, Got, Submit, Accepted, Refused, RequestProgress, Done,
                              DoneAck, Cancel, StatusQuery, ClusterStatus, Hello, Welcome, Rejected,
                              Attach, Attached, Rehello, Heartbeat, HeartbeatAck, Assign, Revoke,
-                             WorkerProgress, SamplesDone, Draining, Bye>;
+                             Yield, Yielded, WorkerProgress, SamplesDone, Draining, Bye>;
 
 /// The name of the message on the wire and in logs: "Submit", "Put", ...
 [[nodiscard]] std::string_view name_of(const Message& message);

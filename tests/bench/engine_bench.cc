@@ -8,6 +8,7 @@
 
 #include "tests/support/paths.h"
 #include "tests/support/shards.h"
+#include "worker/engine/brownian.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/noise.h"
 #include "worker/engine/row_math.h"
@@ -98,18 +99,32 @@ void update_of_a_flux_latent(benchmark::State& state) {
 }
 BENCHMARK(update_of_a_flux_latent);
 
-void noise_of_a_flux_latent(benchmark::State& state) {
-  const std::vector<std::int64_t> samples{0};
-  const bool keyed = state.range(0) == 1;
-  for (auto _ : state) {
-    if (keyed) {
-      benchmark::DoNotOptimize(keyed_noise(42, kFluxLatent, samples, 0));
-    } else {
-      benchmark::DoNotOptimize(comfy_noise(42, kFluxLatent, 1, samples, {}));
-    }
-  }
+// Noise of one FLUX latent of a batch of 21, on one thread. What a worker with `n` of them makes at every step takes
+// n times as long.
+
+void keyed_noise_of_a_flux_latent(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(keyed_noise(42, kFluxLatent, 20, 5));
 }
-BENCHMARK(noise_of_a_flux_latent)->ArgName("keyed")->Arg(0)->Arg(1);
+BENCHMARK(keyed_noise_of_a_flux_latent)->Unit(benchmark::kMillisecond);
+
+/// As ComfyUI draws it, at the given step: what comes before is passed over.
+void comfy_noise_of_a_flux_latent(benchmark::State& state) {
+  const NoisePlace place{kFluxLatent, 21, 20};
+  for (auto _ : state) benchmark::DoNotOptimize(comfy_noise(42, place, state.range(0)));
+}
+BENCHMARK(comfy_noise_of_a_flux_latent)
+    ->ArgName("draw")
+    ->Arg(0)
+    ->Arg(19)
+    ->Unit(benchmark::kMillisecond);
+
+/// A step of FLUX's schedule, of a Brownian tree.
+void brownian_noise_of_a_flux_latent(benchmark::State& state) {
+  const NoisePlace place{kFluxLatent, 21, 20};
+  const BrownianTree tree(42, 0.14F, 0.9999F);
+  for (auto _ : state) benchmark::DoNotOptimize(tree.noise(0.759511F, 0.512844F, place));
+}
+BENCHMARK(brownian_noise_of_a_flux_latent)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace pa

@@ -56,5 +56,7 @@ struct Environment {
 /// With loss, doubling and overtaking.
 [[nodiscard]] std::unique_ptr<Harness> make_bad_sim_harness(std::uint64_t seed);
 [[nodiscard]] std::unique_ptr<Harness> make_ipc_harness();
+/// TCP on loopback, with CURVE.
+[[nodiscard]] std::unique_ptr<Harness> make_curve_harness();
 
 }  // namespace pa

@@ -8,17 +8,23 @@
 #include "shared/io/loop.h"
 #include "shared/io/zmq_transport.h"
 #include "tests/contract/harness.h"
+#include "tests/support/free_tcp_address.h"
 
 namespace pa {
 namespace {
 
-/// libzmq without our rules, as a stranger might use it.
+/// libzmq without our rules, as a stranger might use it; with keys, as one who has stolen them.
 class RawDealer {
  public:
-  explicit RawDealer(const std::string& endpoint)
+  RawDealer(const std::string& endpoint, const std::optional<PeerKeys>& keys)
       : context_(zmq_ctx_new()), socket_(zmq_socket(context_, ZMQ_DEALER)) {
     const int none = 0;
     zmq_setsockopt(socket_, ZMQ_LINGER, &none, sizeof(none));
+    if (keys) {
+      set(ZMQ_CURVE_SERVERKEY, keys->server_key);
+      set(ZMQ_CURVE_PUBLICKEY, keys->own.public_key);
+      set(ZMQ_CURVE_SECRETKEY, keys->own.secret_key);
+    }
     EXPECT_EQ(zmq_connect(socket_, endpoint.c_str()), 0);
   }
   ~RawDealer() {
@@ -36,20 +42,40 @@ class RawDealer {
   }
 
  private:
+  void set(int option, const std::string& key) {
+    EXPECT_EQ(zmq_setsockopt(socket_, option, key.data(), key.size()), 0);
+  }
+
   void* context_;
   void* socket_;
 };
 
+/// ipc:// or, with keys, TCP on loopback.
 class ZmqHarness final : public Harness {
  public:
-  ZmqHarness() {
+  explicit ZmqHarness(bool curve) {
     options_.control_messages = kQueueMessages;
     options_.chunk_bytes = kChunkBytes;
     std::string pattern = (std::filesystem::temp_directory_path() / "pa-contract-XXXXXX").string();
     EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
     directory_ = pattern;
     endpoints_ = ipc_endpoints(directory_);
-    Result<std::unique_ptr<ZmqServer>> server = ZmqServer::bind(endpoints_, options_);
+    std::optional<TcpListener> tcp;
+    if (curve) {
+      client_keys_ = worker_keys_ = PeerKeys{};
+      tcp = TcpListener{free_tcp_address(), *make_curve_keys(), {}};
+      for (auto* keys : {&client_keys_, &worker_keys_}) {
+        (*keys)->server_key = tcp->keys.public_key;
+        (*keys)->own = *make_curve_keys();
+      }
+      tcp->allowed.add(client_keys_->own.public_key, {Role::kClient, "tester"});
+      tcp->allowed.add(worker_keys_->own.public_key, {Role::kWorker, "box:*"});
+      reached_ = *tcp_endpoints(tcp->address);
+    } else {
+      reached_ = endpoints_;
+    }
+    Result<std::unique_ptr<ZmqServer>> server =
+        ZmqServer::bind(endpoints_, options_, std::move(tcp));
     if (!server.ok()) {
       ADD_FAILURE() << server.error().message;
       std::abort();
@@ -67,7 +93,7 @@ class ZmqHarness final : public Harness {
 
   std::unique_ptr<ClientTransport> connect(Channel channel) override {
     Result<std::unique_ptr<ZmqClient>> client =
-        ZmqClient::connect(context_, endpoint(channel), channel, options_);
+        ZmqClient::connect(context_, endpoint(channel), channel, options_, keys(channel));
     EXPECT_TRUE(client.ok());
     return std::move(*client);
   }
@@ -77,7 +103,7 @@ class ZmqHarness final : public Harness {
   TimePoint now() const override { return steady_now(); }
 
   void inject(Channel channel, std::vector<std::string> frames) override {
-    strangers_.push_back(std::make_unique<RawDealer>(endpoint(channel)));
+    strangers_.push_back(std::make_unique<RawDealer>(endpoint(channel), keys(channel)));
     strangers_.back()->send(frames);
   }
 
@@ -85,18 +111,25 @@ class ZmqHarness final : public Harness {
   [[nodiscard]] std::string endpoint(Channel channel) const {
     switch (channel) {
       case Channel::kClient:
-        return endpoints_.client;
+        return reached_.client;
       case Channel::kWorkerControl:
-        return endpoints_.control;
+        return reached_.control;
       case Channel::kWorkerData:
         break;
     }
-    return endpoints_.data;
+    return reached_.data;
+  }
+
+  [[nodiscard]] const std::optional<PeerKeys>& keys(Channel channel) const {
+    return channel == Channel::kClient ? client_keys_ : worker_keys_;
   }
 
   ZmqOptions options_;
   std::string directory_;
   Endpoints endpoints_;
+  Endpoints reached_;  // By clients.
+  std::optional<PeerKeys> client_keys_;
+  std::optional<PeerKeys> worker_keys_;
   std::unique_ptr<ZmqServer> server_;
   ZmqContext context_;
   Loop loop_;
@@ -105,6 +138,8 @@ class ZmqHarness final : public Harness {
 
 }  // namespace
 
-std::unique_ptr<Harness> make_ipc_harness() { return std::make_unique<ZmqHarness>(); }
+std::unique_ptr<Harness> make_ipc_harness() { return std::make_unique<ZmqHarness>(false); }
+
+std::unique_ptr<Harness> make_curve_harness() { return std::make_unique<ZmqHarness>(true); }
 
 }  // namespace pa

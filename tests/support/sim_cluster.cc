@@ -87,6 +87,8 @@ void SimCluster::start_worker(Worker& worker) {
   options.hello.device = "sim";
   options.hello.weight = worker.weight;
   options.hello.credit_samples = options_.credit_samples;
+  options.hello.max_rows = worker.speed.max_rows;
+  options.hello.yields = options_.yields;
   options.hello.window = options_.streams.window_bytes;
   ModelInfo model;
   model.name = "sim";
@@ -96,7 +98,7 @@ void SimCluster::start_worker(Worker& worker) {
   worker.stopped = false;
   worker.control = network_->connect(Channel::kWorkerControl);
   worker.data = network_->connect(Channel::kWorkerData);
-  worker.compute = std::make_unique<SimCompute>(worker.speed);
+  worker.compute = std::make_unique<SimCompute>(worker.speed, options_.seed * 1000 + boots_);
   worker.compute->advance_to(now_);
   worker.node = std::make_unique<WorkerNode>(options, options_.streams, *worker.control,
                                              *worker.data, *worker.compute, WorkerNode::NoteSink{});
@@ -121,6 +123,12 @@ void SimCluster::stop_worker(std::size_t index, bool stopped) {
   workers_.at(index)->stopped = stopped;
 }
 
+void SimCluster::set_speed(std::size_t index, SimCompute::Speed speed) {
+  Worker& worker = *workers_.at(index);
+  worker.speed = speed;
+  if (worker.compute) worker.compute->set_speed(speed);
+}
+
 void SimCluster::drain_worker(std::size_t index) {
   Worker& worker = *workers_.at(index);
   if (worker.node) worker.node->tell(worker_event::Drain{}, now_);
@@ -143,6 +151,7 @@ RequestId SimCluster::submit(const Job& job) {
   request.samples = job.samples;
   request.deadline_seconds = job.deadline_seconds;
   request.priority = job.priority;
+  request.scheduling = job.scheduling;
   Submission submission;
   submission.id = client->request;
   if (job.op == Operation::kForward) {

@@ -32,6 +32,7 @@ class SimCluster {
     StreamOptions streams;
     std::int64_t credit_samples = 16;
     bool durable_journal = true;
+    bool yields = true;  ///< Running samples can leave a worker.
   };
 
   /// What a client asks for: the model "sim", which echoes `forward` rows and marks `sample` rows.
@@ -42,6 +43,7 @@ class SimCluster {
     std::int64_t row_floats = 16;
     double deadline_seconds = 0;
     int priority = 0;
+    Scheduling scheduling = Scheduling::kMeasured;
   };
 
   explicit SimCluster(Options options);
@@ -55,11 +57,16 @@ class SimCluster {
   void restart_worker(std::size_t index);
   /// SIGSTOP and SIGCONT: a stopped worker takes no turn.
   void stop_worker(std::size_t index, bool stopped);
+  /// It is as fast as that from its next pass on.
+  void set_speed(std::size_t index, SimCompute::Speed speed);
   /// SIGTERM.
   void drain_worker(std::size_t index);
   [[nodiscard]] bool worker_lives(std::size_t index) const;
   /// kill -9 and start again: its memory is gone. What is in its journal is not, if that is durable.
   void restart_coordinator();
+
+  /// An event that comes from neither network nor time.
+  void tell(const Event& event) { coordinator_->tell(event, now_); }
 
   /// Sends a request from a client of its own.
   RequestId submit(const Job& job);

@@ -1,7 +1,9 @@
 #include "tests/support/sim_compute.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <map>
 
 namespace pa {
 
@@ -14,7 +16,22 @@ void SimCompute::run(ShardJob job) {
   const std::int64_t steps = job.body.op == Operation::kForward ? 1
                              : job.body.schedule                ? job.body.schedule->steps
                                                                 : std::ssize(job.body.sigmas) - 1;
+  shard.sample_steps = steps;
   shard.steps_left.assign(job.samples.size(), steps);
+  shard.leaving.assign(job.samples.size(), false);
+  const Result<InputLayout> layout = input_layout(job.tensors);
+  PA_CHECK(layout.ok());
+  for (std::size_t i = 0; i < job.samples.size(); ++i) {
+    const std::string name = "checkpoint." + std::to_string(job.samples[i]);
+    for (std::size_t t = 0; t < job.tensors.size(); ++t) {
+      if (job.tensors[t].name != name) continue;
+      State state;
+      PA_CHECK(job.tensors[t].shape == Shape{sizeof state});
+      std::memcpy(&state, job.inputs.data() + layout->offsets[t], sizeof state);
+      PA_CHECK(state.mark == sample_mark(job.request, job.samples[i]));
+      shard.steps_left[i] = state.steps_left;
+    }
+  }
   shard.job = std::move(job);
   shards_.push_back(std::move(shard));
   if (!pass_ends_) begin_pass();
@@ -22,6 +39,44 @@ void SimCompute::run(ShardJob job) {
 
 void SimCompute::cancel(ShardId shard) {
   std::erase_if(shards_, [&](const Shard& held) { return held.job.shard == shard; });
+}
+
+void SimCompute::leave(ShardId shard, std::int64_t sample) {
+  for (Shard& held : shards_) {
+    if (held.job.shard != shard) continue;
+    const auto& samples = held.job.samples;
+    const auto found = std::find(samples.begin(), samples.end(), sample);
+    if (found == samples.end()) continue;
+    const auto row = found - samples.begin();
+    const bool computing =
+        std::find(pass_.begin(), pass_.end(), std::pair(shard, row)) != pass_.end();
+    if (held.steps_left[static_cast<std::size_t>(row)] == 0) continue;
+    held.leaving[static_cast<std::size_t>(row)] = true;
+    if (!computing) depart(held, row);
+  }
+}
+
+void SimCompute::depart(Shard& shard, std::int64_t row) {
+  const auto at = static_cast<std::size_t>(row);
+  SampleLeft left{shard.job.shard, shard.job.samples[at], {}};
+  const State state{sample_mark(shard.job.request, left.sample), shard.steps_left[at]};
+  if (state.steps_left < shard.sample_steps) {
+    left.checkpoint = Buffer(
+        std::shared_ptr<std::byte>(new std::byte[sizeof state], std::default_delete<std::byte[]>()),
+        sizeof state);
+    std::memcpy(left.checkpoint.data(), &state, sizeof state);
+  }
+  shard.steps_left[at] = 0;
+  shard.leaving[at] = false;
+  reports_.emplace_back(std::move(left));
+}
+
+ShardMoved SimCompute::moved(const Shard& shard, std::int64_t steps) const {
+  ShardMoved moved{shard.job.shard, shard.steps, steps, shard.seconds, {}};
+  for (const std::int64_t left : shard.steps_left) {
+    moved.sample_steps.push_back(shard.sample_steps - left);
+  }
+  return moved;
 }
 
 std::optional<EngineReport> SimCompute::poll() {
@@ -44,33 +99,66 @@ void SimCompute::begin_pass() {
   pass_ends_.reset();
   for (const Shard& shard : shards_) {
     for (std::int64_t row = 0; row < std::ssize(shard.steps_left); ++row) {
-      if (std::ssize(pass_) == speed_.max_rows) break;
+      if (std::ssize(pass_) == std::min(speed_.max_rows, row_limit_)) break;
       if (shard.steps_left[static_cast<std::size_t>(row)] > 0)
         pass_.emplace_back(shard.job.shard, row);
     }
   }
-  if (!pass_.empty()) pass_ends_ = now_ + speed_.fixed + speed_.per_row * std::ssize(pass_);
+  if (pass_.empty()) return;
+  const auto rows = std::ssize(pass_);
+  if (speed_.memory_rows > 0 && rows > speed_.memory_rows) {
+    row_limit_ = rows / 2;
+    reports_.emplace_back(PassDone{"sim", rows, 0, 0, row_shape(), false});
+    return begin_pass();
+  }
+  const double part = speed_.jitter * std::normal_distribution<>(0, 1)(random_);
+  pass_takes_ = from_seconds(to_seconds(speed_.fixed + speed_.per_row * rows) * std::exp(part));
+  pass_ends_ = now_ + pass_takes_;
 }
 
 void SimCompute::end_pass() {
-  const double seconds = to_seconds(speed_.fixed + speed_.per_row * std::ssize(pass_));
+  const double seconds = to_seconds(pass_takes_);
   const double each = seconds / static_cast<double>(pass_.size());
+  std::map<ShardId, std::int64_t> steps;
+  std::vector<EngineReport> ended;
   for (const auto& [id, row] : pass_) {
     const auto found =
         std::find_if(shards_.begin(), shards_.end(),
                      [shard = id](const Shard& held) { return held.job.shard == shard; });
     if (found == shards_.end()) continue;  // cancelled
     ++found->steps;
+    ++steps[id];
     found->seconds += each;
-    reports_.emplace_back(ShardMoved{id, found->steps, 1, found->seconds});
     if (--found->steps_left[static_cast<std::size_t>(row)] == 0)
-      reports_.emplace_back(finish(*found, row));
+      ended.emplace_back(finish(*found, row));
   }
-  reports_.emplace_back(PassDone{"sim", std::ssize(pass_), seconds, seconds});
+  reports_.emplace_back(PassDone{"sim", std::ssize(pass_), seconds, seconds, row_shape(), true});
+  for (const auto& [id, count] : steps) {
+    const auto found =
+        std::find_if(shards_.begin(), shards_.end(),
+                     [shard = id](const Shard& held) { return held.job.shard == shard; });
+    reports_.emplace_back(moved(*found, count));
+  }
+  for (EngineReport& report : ended) reports_.push_back(std::move(report));
+  pass_.clear();
+  for (Shard& shard : shards_) {
+    for (std::size_t row = 0; row < shard.leaving.size(); ++row) {
+      if (shard.leaving[row] && shard.steps_left[row] > 0)
+        depart(shard, static_cast<std::int64_t>(row));
+    }
+  }
   std::erase_if(shards_, [](const Shard& shard) {
     return std::all_of(shard.steps_left.begin(), shard.steps_left.end(),
                        [](std::int64_t left) { return left == 0; });
   });
+}
+
+Shape SimCompute::row_shape() const {
+  for (const Shard& shard : shards_) {
+    if (shard.job.shard == pass_.front().first)
+      return {shard.job.result.shape.begin() + 1, shard.job.result.shape.end()};
+  }
+  return {};
 }
 
 RowsFinished SimCompute::finish(Shard& shard, std::int64_t row) const {

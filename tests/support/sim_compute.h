@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <random>
 #include <vector>
 
 #include "shared/core/time.h"
@@ -13,18 +14,25 @@ namespace pa {
 /// A simulated device: a pass over n rows takes `fixed + n * per_row`; results can be told from one another.
 ///
 /// A `forward` row is returned as it came. A `sample` row is filled with sample_mark(request, sample).
+/// A sample that leaves takes its mark and its steps along; where it goes on, they must be its own.
 class SimCompute : public ComputeLink {
  public:
   struct Speed {
     Duration fixed = std::chrono::milliseconds{5};
     Duration per_row = std::chrono::milliseconds{10};
     std::int64_t max_rows = 8;
+    double jitter = 0;             ///< A pass takes this part more or less (standard deviation).
+    std::int64_t memory_rows = 0;  ///< Rows that find memory; 0: all.
   };
 
-  explicit SimCompute(Speed speed) : speed_(speed) {}
+  explicit SimCompute(Speed speed, std::uint64_t seed = 1) : speed_(speed), random_(seed) {}
+
+  /// From the next pass on.
+  void set_speed(Speed speed) { speed_ = speed; }
 
   void run(ShardJob job) override;
   void cancel(ShardId shard) override;
+  void leave(ShardId shard, std::int64_t sample) override;
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override { return -1; }
 
@@ -36,13 +44,24 @@ class SimCompute : public ComputeLink {
  private:
   struct Shard {
     ShardJob job;
+    std::int64_t sample_steps = 1;         ///< Of each sample.
     std::vector<std::int64_t> steps_left;  ///< [rows]
+    std::vector<bool> leaving;             ///< [rows]
     std::int64_t steps = 0;
     double seconds = 0;
   };
 
+  /// Where a sample stands, as it travels.
+  struct State {
+    float mark = 0;
+    std::int64_t steps_left = 0;
+  };
+
   void begin_pass();
   void end_pass();
+  [[nodiscard]] Shape row_shape() const;
+  void depart(Shard& shard, std::int64_t row);
+  [[nodiscard]] ShardMoved moved(const Shard& shard, std::int64_t steps) const;
   [[nodiscard]] RowsFinished finish(Shard& shard, std::int64_t row) const;
 
   Speed speed_;
@@ -50,6 +69,9 @@ class SimCompute : public ComputeLink {
   std::deque<Shard> shards_;
   std::vector<std::pair<ShardId, std::int64_t>> pass_;  ///< Rows of the running pass.
   std::optional<TimePoint> pass_ends_;
+  Duration pass_takes_{};
+  std::mt19937_64 random_;
+  std::int64_t row_limit_ = 1 << 20;  ///< Learned from passes that found no memory.
   std::deque<EngineReport> reports_;
 };
 

@@ -99,6 +99,11 @@ struct Run {
 struct Cancel {
   ShardId shard;
 };
+/// Let the sample leave its shard at its next step: SampleLeft, unless it ends before.
+struct Leave {
+  ShardId shard;
+  std::int64_t sample = 0;
+};
 /// The process may end with this status.
 struct Exit {
   int status = 0;
@@ -148,6 +153,6 @@ using WorkerAction =
                  worker_action::Allocate, worker_action::Adopt, worker_action::Release,
                  worker_action::Receive, worker_action::StartSending, worker_action::Append,
                  worker_action::Close, worker_action::Run, worker_action::Cancel,
-                 worker_action::Exit, WorkerNote>;
+                 worker_action::Leave, worker_action::Exit, WorkerNote>;
 
 }  // namespace pa

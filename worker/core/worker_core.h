@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -56,6 +57,14 @@ class WorkerCore {
   [[nodiscard]] std::size_t shards_held() const { return shards_.size(); }
 
  private:
+  /// A sample that was asked to leave.
+  struct Leaving {
+    ShardId move;
+    std::optional<Yielded> told;  ///< It has left. Sent again until Revoke, or until it is taken.
+    BufferId state;
+    bool taken = false;
+  };
+
   /// A shard from Assign to Revoke.
   struct Held {
     Assign assign;
@@ -70,12 +79,23 @@ class WorkerCore {
     TimePoint told_at;
     std::int64_t steps = 0;
     double seconds = 0;
+    std::vector<std::int64_t> sample_steps;
+    std::map<std::int64_t, Leaving> leaving;  ///< By sample.
 
+    [[nodiscard]] StreamId checkpoint_stream(ShardId move) const {
+      return {StreamKind::kCheckpoint, assign.request, move};
+    }
     [[nodiscard]] StreamId input_stream() const {
       return {StreamKind::kShardInput, assign.request, assign.shard};
     }
     [[nodiscard]] StreamId result_stream() const {
       return {StreamKind::kShardResult, assign.request, assign.shard};
+    }
+    /// Something was told that the coordinator has not taken.
+    [[nodiscard]] bool owes() const {
+      return !told.empty() || std::any_of(leaving.begin(), leaving.end(), [](const auto& entry) {
+        return entry.second.told && !entry.second.taken;
+      });
     }
     [[nodiscard]] std::int64_t rows() const { return std::ssize(assign.samples); }
   };
@@ -103,6 +123,8 @@ class WorkerCore {
   void on_report(const PassDone& pass);
   void on_report(const SampleLeft& left);
   void on_report(const PreviewMade& preview);
+  void on_yield(const Yield& yield);
+  void release_state(Held& held, Leaving& leaving);
   void run(Held& held);
   void fail_all(Held& held, const Error& error);
   void tell_done(Held& held, SamplesDone message);
@@ -133,8 +155,9 @@ class WorkerCore {
   std::optional<TimePoint> busy_since_;  ///< Start of the running pass, as far as reports tell.
   bool draining_ = false;
   std::map<ShardId, Held> shards_;
-  std::set<ShardId> moved_;        ///< With progress to send.
-  RecentSet<ShardId> over_{4096};  ///< Revoked; a late Assign does not run one again.
+  std::set<ShardId> moved_;               ///< With progress to send.
+  std::vector<PassReport> pass_reports_;  ///< To send likewise; bounded.
+  RecentSet<ShardId> over_{4096};         ///< Revoked; a late Assign does not run one again.
   std::uint64_t last_buffer_ = 0;
   TimePoint now_;
   std::vector<WorkerAction>* out_ = nullptr;

@@ -22,7 +22,7 @@ std::optional<TimePoint> WorkerCore::next_deadline() const {
     next = std::min(next, next_beat_);
     if (next_progress_) next = std::min(next, *next_progress_);
     for (const auto& [id, held] : shards_) {
-      if (!held.told.empty()) next = std::min(next, held.told_at + options_.resend);
+      if (held.owes()) next = std::min(next, held.told_at + options_.resend);
     }
   } else {
     next = std::min(next, next_session_);
@@ -71,6 +71,8 @@ void WorkerCore::on(const worker_event::FromCoordinator& event) {
     emit(worker_action::Exit{1, rejected->error.message});
   } else if (const auto* revoke = std::get_if<Revoke>(&event.message)) {
     forget(revoke->shard, true);
+  } else if (const auto* yield = std::get_if<Yield>(&event.message)) {
+    on_yield(*yield);
   }
 }
 

@@ -1,11 +1,31 @@
 // Shards on a worker: inputs in, engine, results out.
 
 #include <algorithm>
+#include <utility>
 
 #include "shared/core/utf8.h"
 #include "worker/core/worker_core.h"
 
 namespace pa {
+namespace {
+
+/// Kinds of passes in one report; what comes beyond tells nothing new.
+constexpr std::size_t kMaxPassReports = 32;
+
+void add(const PassDone& pass, std::vector<PassReport>& reports) {
+  const auto same = std::find_if(reports.begin(), reports.end(), [&](const PassReport& report) {
+    return report.model == pass.model && report.row == pass.row && report.rows == pass.rows &&
+           report.fits == pass.fits;
+  });
+  if (same != reports.end()) {
+    ++same->passes;
+    same->seconds += pass.seconds;
+  } else if (reports.size() < kMaxPassReports) {
+    reports.push_back({pass.model, pass.row, pass.rows, 1, pass.seconds, pass.fits});
+  }
+}
+
+}  // namespace
 
 void WorkerCore::on(const worker_event::Assigned& event) {
   const Assign& assign = event.assign;
@@ -47,7 +67,63 @@ void WorkerCore::on(const StreamArrived& event) {
   run(found->second);
 }
 
-void WorkerCore::on(const StreamSent&) {}  // Revoke tells when the coordinator is content
+void WorkerCore::on(const StreamSent& event) {
+  // Of results, Revoke tells when the coordinator is content.
+  if (event.stream.kind != StreamKind::kCheckpoint) return;
+  for (auto& [id, held] : shards_) {
+    if (held.assign.request != event.stream.request) continue;
+    for (auto& [sample, leaving] : held.leaving) {
+      if (leaving.move == event.stream.shard) return release_state(held, leaving);
+    }
+  }
+}
+
+void WorkerCore::on_yield(const Yield& yield) {
+  const auto found = shards_.find(yield.shard);
+  if (found == shards_.end()) return;
+  Held& held = found->second;
+  const auto& samples = held.assign.samples;
+  if (!std::binary_search(samples.begin(), samples.end(), yield.sample)) return;
+  const auto [at, fresh] =
+      held.leaving.try_emplace(yield.sample, Leaving{yield.move, {}, {}, false});
+  if (fresh && held.running) emit(worker_action::Leave{yield.shard, yield.sample});
+}
+
+void WorkerCore::on_report(const SampleLeft& left) {
+  const auto found = shards_.find(left.shard);
+  if (found == shards_.end()) return;
+  Held& held = found->second;
+  const auto leaving = held.leaving.find(left.sample);
+  PA_CHECK(leaving != held.leaving.end() && !leaving->second.told);
+  const auto row =
+      std::lower_bound(held.assign.samples.begin(), held.assign.samples.end(), left.sample) -
+      held.assign.samples.begin();
+  Leaving& gone = leaving->second;
+  Yielded message{id_, left.shard, gone.move, left.sample, 0, left.checkpoint.size()};
+  if (row < std::ssize(held.sample_steps)) {
+    message.steps = held.sample_steps[static_cast<std::size_t>(row)];
+  }
+  ++held.rows_done;
+  if (!left.checkpoint.empty()) {
+    gone.state = BufferId{++last_buffer_};
+    emit(worker_action::Adopt{gone.state, left.checkpoint});
+    // With no window: the coordinator has no room for it yet, and asks when it has.
+    emit(worker_action::StartSending{held.checkpoint_stream(gone.move), 0});
+    emit(worker_action::Append{held.checkpoint_stream(gone.move),
+                               Piece{gone.state, 0, left.checkpoint.size(), 0}, true});
+  }
+  gone.told = message;
+  held.told_at = now_;
+  if (state_ == SessionState::kLive) data(std::move(message));
+}
+
+void WorkerCore::release_state(Held& held, Leaving& leaving) {
+  leaving.taken = true;
+  if (leaving.state.value == 0) return;
+  emit(worker_action::Close{held.checkpoint_stream(leaving.move)});
+  emit(worker_action::Release{leaving.state});
+  leaving.state = BufferId{0};
+}
 
 void WorkerCore::run(Held& held) {
   held.running = true;
@@ -62,6 +138,9 @@ void WorkerCore::run(Held& held) {
   job.result = held.assign.result;
   tell(worker_note::ShardStarted{job.request, job.shard, held.rows()});
   emit(worker_action::Run{std::move(job), held.inputs});
+  for (const auto& [sample, leaving] : held.leaving) {
+    emit(worker_action::Leave{held.assign.shard, sample});
+  }
   if (held.inputs.value != 0) emit(worker_action::Release{held.inputs});
   held.inputs = BufferId{0};
 }
@@ -70,8 +149,10 @@ void WorkerCore::on(const worker_event::Reported& event) {
   std::visit([this](const auto& report) { on_report(report); }, event.report);
 }
 
-void WorkerCore::on_report(const PassDone&) {
+void WorkerCore::on_report(const PassDone& pass) {
   ++passes_;
+  add(pass, pass_reports_);
+  if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
   const bool busy = std::any_of(shards_.begin(), shards_.end(), [](const auto& entry) {
     return entry.second.running && entry.second.rows_done < entry.second.rows();
   });
@@ -87,6 +168,7 @@ void WorkerCore::on_report(const ShardMoved& moved) {
   if (found == shards_.end()) return;
   found->second.steps = moved.steps;
   found->second.seconds = moved.seconds;
+  found->second.sample_steps = moved.sample_steps;
   moved_.insert(moved.shard);
   if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
 }
@@ -127,7 +209,6 @@ void WorkerCore::on_report(const RowsFinished& rows) {
   tell_done(held, std::move(message));
 }
 
-void WorkerCore::on_report(const SampleLeft&) {}
 void WorkerCore::on_report(const PreviewMade&) {}
 
 void WorkerCore::fail_all(Held& held, const Error& error) {
@@ -164,8 +245,11 @@ void WorkerCore::tell_done(Held& held, SamplesDone message) {
 
 void WorkerCore::resend_results() {
   for (auto& [id, held] : shards_) {
-    if (held.told.empty() || now_ - held.told_at < options_.resend) continue;
+    if (!held.owes() || now_ - held.told_at < options_.resend) continue;
     held.told_at = now_;
+    for (const auto& [sample, leaving] : held.leaving) {
+      if (leaving.told && !leaving.taken) data(*leaving.told);
+    }
     for (const SamplesDone& message : held.told) data(message);
   }
 }
@@ -183,6 +267,7 @@ void WorkerCore::forget(ShardId shard, bool cancel) {
   emit(worker_action::Close{held.result_stream()});
   if (held.inputs.value != 0) emit(worker_action::Release{held.inputs});
   for (const BufferId buffer : held.results) emit(worker_action::Release{buffer});
+  for (auto& [sample, leaving] : held.leaving) release_state(held, leaving);
   shards_.erase(found);
   moved_.erase(shard);
   if (shards_.empty()) busy_since_.reset();
@@ -197,14 +282,15 @@ void WorkerCore::drop_all(const std::string& reason) {
 }
 
 void WorkerCore::send_progress() {
-  WorkerProgress message{id_, {}};
+  WorkerProgress message{id_, {}, std::exchange(pass_reports_, {}), {}};
+  if (busy_since_) message.busy_for = now_ - *busy_since_;
   for (const ShardId shard : moved_) {
     const Held& held = shards_.at(shard);
-    message.shards.push_back({shard, held.steps, held.seconds});
+    message.shards.push_back({shard, held.steps, held.seconds, held.sample_steps});
   }
   moved_.clear();
   next_progress_.reset();
-  if (!message.shards.empty()) control(std::move(message));
+  if (!message.shards.empty() || !message.passes.empty()) control(std::move(message));
 }
 
 }  // namespace pa

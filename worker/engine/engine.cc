@@ -65,12 +65,13 @@ std::vector<bool> finite_rows(const at::Tensor& answer) {
 
 struct Engine::State {
   State(ModelStore& models_in, EngineOptions options_in)
-      : models(models_in), options(std::move(options_in)) {}
+      : models(models_in), options(std::move(options_in)), noise_maker(options.noise_threads) {}
 
   const Clock::time_point began = Clock::now();
 
   ModelStore& models;
   EngineOptions options;
+  NoiseMaker noise_maker;
   std::vector<Shard> shards;  ///< Oldest first.
   std::map<std::uint64_t, Claimant> claimants;
   std::map<RequestId, std::uint64_t> claimant_of;
@@ -86,6 +87,7 @@ struct Engine::State {
   void remove_finished();
   std::int64_t group_of(std::string fit);
   void number_rows(Shard& shard);
+  bool resume(std::vector<EngineReport>& out);
   std::vector<PassRow> choose();
   void evaluate(const std::vector<PassRow>& pass, std::vector<EngineReport>& out);
   Result<at::Tensor> forward(const std::vector<PassRow>& pass, PassDone& done);
@@ -102,7 +104,8 @@ void Engine::State::start(ShardJob job) {
   Result<std::unique_ptr<ShardRun>> run =
       !replica.ok() ? Error{replica.error().code, replica.error().message, "/model"}
                     : guarded<std::unique_ptr<ShardRun>>([&] {
-                        return ShardRun::start(std::move(job), **replica, models.device());
+                        return ShardRun::start(std::move(job), **replica, models.device(),
+                                               noise_maker);
                       });
   if (!run.ok()) {
     ready.emplace_back(failed_rows(kept, 0, std::ssize(kept.samples), run.error()));
@@ -173,6 +176,28 @@ void Engine::State::number_rows(Shard& shard) {
       shard.groups.push_back(group_of(shard.run->fit(row, term)));
     }
   }
+}
+
+/// Goes on with rows whose noise has been made. Whether others wait for theirs.
+bool Engine::State::resume(std::vector<EngineReport>& out) {
+  bool waiting = false;
+  for (const Shard& shard : shards) {
+    if (!shard.run->waits_for_noise()) continue;
+    const Status resumed = guarded<void>([&]() -> Status {
+      shard.run->resume();
+      return {};
+    });
+    for (std::int64_t row = 0; !resumed.ok() && row < shard.run->rows(); ++row) {
+      shard.run->fail(row, resumed.error());
+    }
+    if (const ShardMoved moved = shard.run->take_moved(); moved.new_steps > 0) {
+      out.emplace_back(moved);
+    }
+    shard.run->take_finished(out);
+    waiting = waiting || shard.run->waits_for_noise();
+  }
+  remove_finished();
+  return waiting;
 }
 
 std::vector<PassRow> Engine::State::choose() {
@@ -363,8 +388,13 @@ void Engine::pass(std::vector<EngineReport>& out) {
   }
   std::move(state_->ready.begin(), state_->ready.end(), std::back_inserter(out));
   state_->ready.clear();
-  const std::vector<PassRow> rows = state_->choose();
-  if (!rows.empty()) state_->evaluate(rows, out);
+  while (true) {
+    const bool waiting = state_->resume(out);
+    const std::vector<PassRow> rows = state_->choose();
+    if (!rows.empty()) return state_->evaluate(rows, out);
+    if (!waiting || !out.empty()) return;
+    state_->noise_maker.wait();
+  }
 }
 
 }  // namespace pa

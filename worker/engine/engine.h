@@ -20,7 +20,8 @@ struct SimDevice {
 };
 
 struct EngineOptions {
-  std::int64_t max_rows = 8;  ///< Rows in one network pass, at most.
+  std::int64_t max_rows = 8;       ///< Rows in one network pass, at most.
+  std::int64_t noise_threads = 1;  ///< That make noise ahead of the passes; at least 1.
   std::optional<SimDevice> sim;
 };
 
@@ -51,7 +52,8 @@ class Engine {
   /// Nothing to do until the next add().
   [[nodiscard]] bool idle() const;
 
-  /// Runs one network pass (milliseconds to seconds) and appends what came of it, in order.
+  /// Runs one network pass (milliseconds to seconds) and appends what came of it, in order. If rows
+  /// wait for nothing but noise, waits for some first (up to tenths of a second).
   void pass(std::vector<EngineReport>& out);
 
  private:

@@ -114,8 +114,34 @@ void ShardRun::answer(std::int64_t row, std::size_t term, const RowRef& answer, 
   trajectory.answers[term] = denoised;
   if (trajectory.answers_due > 0) return;
   take_answers(row);
-  end_stage(row);
-  settle(row);
+  if (finish_stage(row)) settle(row);
+}
+
+void ShardRun::resume() {
+  if (rows_without_noise_ == 0 || !noise_->started()) return;
+  for (std::int64_t row = 0; row < rows(); ++row) {
+    Trajectory& trajectory = at(row);
+    if (!trajectory.lacks_noise || (trajectory.begun && !noise_->ready(row))) continue;
+    trajectory.lacks_noise = false;
+    --rows_without_noise_;
+    if (!trajectory.begun) {
+      begin(row);
+    } else if (finish_stage(row)) {
+      settle(row);
+    }
+  }
+}
+
+/// Ends a stage whose answers are taken, unless its noises are still being made.
+bool ShardRun::finish_stage(std::int64_t row) {
+  Trajectory& trajectory = at(row);
+  if (noise_->ready(row)) {
+    end_stage(row);
+    return true;
+  }
+  trajectory.lacks_noise = true;
+  ++rows_without_noise_;
+  return false;
 }
 
 /// Guidance and masks: from the answers of all terms to the slots that the program wants them in.
@@ -155,6 +181,7 @@ void ShardRun::begin_stage(std::int64_t row) {
   trajectory.waiting.assign(terms_.size(), false);
   trajectory.answers.assign(terms_.size(), at::Tensor());
   trajectory.answers_due = 0;
+  if (noise_) noise_->enter(row, trajectory.stage);
   if (now.input < 0) return;
   const auto sigma = static_cast<float>(now.sigma);
   for (std::size_t k = 0; k < terms_.size(); ++k) {
@@ -172,7 +199,7 @@ void ShardRun::settle(std::int64_t row) {
   while (!trajectory.ended && trajectory.answers_due == 0) {
     fill_slots(row);
     if (stage(trajectory).input >= 0) take_answers(row);
-    end_stage(row);
+    if (!finish_stage(row)) return;
   }
 }
 
@@ -185,6 +212,8 @@ bool ShardRun::at_boundary(const Trajectory& trajectory) const {
 
 void ShardRun::end_stage(std::int64_t row) {
   Trajectory& trajectory = at(row);
+  const Status put = noise_->put(row, trajectory.slots);
+  if (!put.ok()) return fail(row, put.error());
   const bool last = trajectory.stage + 1 == program_.stages.size();
   if (last || program_.stages[trajectory.stage + 1].step >= 0) {
     ++trajectory.steps;
@@ -242,12 +271,7 @@ void ShardRun::end(std::int64_t row, RowRef result) {
     ++steps_;
   }
   trajectory.result = std::move(result);
-  trajectory.waiting.clear();
-  trajectory.answers.clear();
-  trajectory.x.reset();
-  trajectory.slots.reset();
-  trajectory.ended = true;
-  ++ended_;
+  close(row);
   fresh_.push_back(row);
 }
 
@@ -260,13 +284,23 @@ void ShardRun::fail(std::int64_t row, const Error& error) {
   Trajectory& trajectory = at(row);
   if (trajectory.ended) return;
   trajectory.error = error;
+  close(row);
+  fresh_.push_back(row);
+}
+
+/// Gives up what a row held that ends or leaves.
+void ShardRun::close(std::int64_t row) {
+  Trajectory& trajectory = at(row);
   trajectory.waiting.clear();
   trajectory.answers.clear();
+  trajectory.answers_due = 0;
   trajectory.x.reset();
   trajectory.slots.reset();
+  if (trajectory.lacks_noise) --rows_without_noise_;
+  trajectory.lacks_noise = false;
+  if (noise_) noise_->leave(row);
   trajectory.ended = true;
   ++ended_;
-  fresh_.push_back(row);
 }
 
 void ShardRun::leave(std::int64_t sample) {
@@ -298,13 +332,7 @@ void ShardRun::depart(std::int64_t row) {
     left.checkpoint = encode(checkpoint);
   }
   departed_.emplace_back(std::move(left));
-  trajectory.waiting.clear();
-  trajectory.answers.clear();
-  trajectory.answers_due = 0;
-  trajectory.x.reset();
-  trajectory.slots.reset();
-  trajectory.ended = true;
-  ++ended_;
+  close(row);
 }
 
 void ShardRun::drop() {

@@ -16,6 +16,8 @@
 #include "worker/engine/conditions.h"
 #include "worker/engine/guidance.h"
 #include "worker/engine/masks.h"
+#include "worker/engine/noise_maker.h"
+#include "worker/engine/shard_noise.h"
 #include "worker/models/device.h"
 #include "worker/models/replica.h"
 
@@ -42,13 +44,19 @@ class ShardRun {
   ///
   /// Errors: kInvalid with the field of the request that cannot be run, or the checkpoint.
   [[nodiscard]] static Result<std::unique_ptr<ShardRun>> start(ShardJob job, Replica& replica,
-                                                               const Device& device);
+                                                               const Device& device,
+                                                               NoiseMaker& maker);
 
   [[nodiscard]] const ShardJob& job() const { return job_; }
   [[nodiscard]] Replica& replica() const { return *replica_; }
   [[nodiscard]] std::int64_t rows() const { return std::ssize(job_.samples); }
   /// All samples have ended, well or not, or left.
   [[nodiscard]] bool finished() const { return ended_ == rows(); }
+
+  /// Goes on with rows whose noise has been made.
+  void resume();
+  /// Whether a row can do nothing until its noise is made.
+  [[nodiscard]] bool waits_for_noise() const { return rows_without_noise_ > 0; }
 
   [[nodiscard]] std::size_t terms() const { return terms_.size(); }
   /// Whether the row waits for an answer to this term.
@@ -89,6 +97,8 @@ class ShardRun {
     RowRef result;                    ///< Set when it ended well.
     std::int64_t steps = 0;
     double seconds = 0;
+    bool begun = false;
+    bool lacks_noise = false;  ///< To begin, or to end its stage.
     bool leaving = false;
     bool ended = false;
     std::optional<Error> error;
@@ -99,15 +109,14 @@ class ShardRun {
 
   // What the request says, before the first pass: shard_start.cc
   Status prepare_forward(const ShardTensors& tensors);
-  Status prepare_sample(const ShardTensors& tensors);
-  Status prepare_inpaint(const ShardTensors& tensors, const at::Tensor& latent,
-                         const at::Tensor& noise);
+  Status prepare_sample(const ShardTensors& tensors, NoiseMaker& maker);
+  Status prepare_inpaint(const ShardTensors& tensors);
   Status prepare_terms(const ShardTensors& tensors);
   Status add_terms(const ShardTensors& tensors, const std::vector<Condition>& conditions,
                    Polarity polarity);
   Status add_labels(const std::vector<std::string>& labels, Polarity polarity);
   Status restore(const ShardTensors& tensors);
-  Result<at::Tensor> start_noise(const ShardTensors& tensors, const Shape& row) const;
+  void begin(std::int64_t row);
 
   Trajectory& at(std::int64_t row) { return trajectories_[static_cast<std::size_t>(row)]; }
   const Trajectory& at(std::int64_t row) const {
@@ -125,10 +134,12 @@ class ShardRun {
   void begin_stage(std::int64_t row);
   void settle(std::int64_t row);
   void take_answers(std::int64_t row);
+  [[nodiscard]] bool finish_stage(std::int64_t row);
   void end_stage(std::int64_t row);
   void make_preview(std::int64_t row);
   void make_result(std::int64_t row);
   void end(std::int64_t row, RowRef result);
+  void close(std::int64_t row);
   void depart(std::int64_t row);
   [[nodiscard]] Error not_finite(const Trajectory& trajectory) const;
 
@@ -136,14 +147,20 @@ class ShardRun {
   Replica* replica_;
   Device device_;
   bool forward_ = false;
-  at::Tensor x_;     // [rows, ...] F32 on the device: where trajectories begin.
+  at::Tensor x_;     // [rows, ...] F32 on the device: where trajectories begin; set as they do.
   at::Tensor time_;  // kForward: [rows] F32 on the CPU.
   SamplingInfo sampling_;
   std::optional<SigmaTable> table_;
   Program program_;
+  at::Tensor latent_;  // [1 or rows, ...] F32 on the CPU, or undefined.
+  float first_sigma_ = 0;
+  std::optional<ShardNoise> noise_;
+  std::int64_t rows_without_noise_ = 0;
   bool guided_ = false;  // Both polarities are asked for.
   std::vector<ConditionTerm> terms_;
   Inpaint inpaint_;
+  at::Tensor inpaint_noise_;     // [rows, ...] F32 on the device, set as rows begin; or undefined.
+  bool inpaints_fresh_ = false;  // That noise is a draw of its own, not the start noise.
   std::vector<Trajectory> trajectories_;
   std::int64_t ended_ = 0;
   std::int64_t steps_ = 0;

@@ -3,12 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "shared/sampling/request_sampling.h"
 #include "worker/engine/checkpoint.h"
-#include "worker/engine/noise.h"
 #include "worker/engine/row_math.h"
 #include "worker/engine/shard_run.h"
 #include "worker/models/tensors.h"
@@ -19,22 +19,16 @@ namespace {
 /// The label that stands for "no condition" in a folder whose conditions are labels.
 constexpr const char* kNoneLabel = "none";
 
-/// Noise and latent mixed at the first sigma (ComfyUI's noise_scaling): [N, ...]. `latent` may be
+/// Noise [...] and latent mixed at the first sigma (ComfyUI's noise_scaling). `latent` may be
 /// undefined, for zeros.
 at::Tensor mix_start(const at::Tensor& noise, const at::Tensor& latent, float sigma, bool flow,
                      float sigma_max) {
   const bool full = sigma > sigma_max ||
                     std::fabs(sigma - sigma_max) <= 1e-5F * std::max(std::fabs(sigma), sigma_max);
-  const float weight = flow || !full ? sigma : std::sqrt(1.0F + sigma * sigma);
-  at::Tensor mixed = at::empty_like(noise);
-  for (std::int64_t i = 0; i < noise.size(0); ++i) {
-    const at::Tensor row = noise.select(0, i);
-    std::array<WeightedRow, 2> terms{{{weight, row}, {0.0F, row}}};
-    if (latent.defined()) {
-      terms[1] = {flow ? 1.0F - sigma : 1.0F, latent.select(0, latent.size(0) == 1 ? 0 : i)};
-    }
-    combine(mixed.select(0, i), std::span(terms).first(latent.defined() ? 2 : 1));
-  }
+  std::vector<WeightedRow> terms{{flow || !full ? sigma : std::sqrt(1.0F + sigma * sigma), noise}};
+  if (latent.defined()) terms.push_back({flow ? 1.0F - sigma : 1.0F, latent});
+  const at::Tensor mixed = at::empty_like(noise);
+  combine(mixed, terms);
   return mixed;
 }
 
@@ -56,7 +50,7 @@ Result<at::Tensor> rows_of(const ShardTensors& tensors, const char* name, const 
 }  // namespace
 
 Result<std::unique_ptr<ShardRun>> ShardRun::start(ShardJob job, Replica& replica,
-                                                  const Device& device) {
+                                                  const Device& device, NoiseMaker& maker) {
   std::unique_ptr<ShardRun> run(new ShardRun(std::move(job), replica, device));
   const Shape& shape = run->job_.result.shape;
   if (run->job_.samples.empty() || shape.empty() || shape[0] != run->rows() ||
@@ -67,13 +61,15 @@ Result<std::unique_ptr<ShardRun>> ShardRun::start(ShardJob job, Replica& replica
   PA_ASSIGN(const ShardTensors tensors, ShardTensors::of(run->job_));
   run->trajectories_.resize(run->job_.samples.size());
   run->forward_ = run->job_.body.op == Operation::kForward;
-  PA_TRY(run->forward_ ? run->prepare_forward(tensors) : run->prepare_sample(tensors));
+  PA_TRY(run->forward_ ? run->prepare_forward(tensors) : run->prepare_sample(tensors, maker));
   PA_TRY(run->prepare_terms(tensors));
   PA_TRY(run->restore(tensors));
   for (std::int64_t row = 0; row < run->rows(); ++row) {
-    run->begin_stage(row);
-    run->settle(row);
+    run->at(row).begun = run->forward_;
+    run->at(row).lacks_noise = !run->forward_;
+    if (run->forward_) run->begin_stage(row);
   }
+  run->rows_without_noise_ = run->forward_ ? 0 : run->rows();
   return run;
 }
 
@@ -100,7 +96,7 @@ Status ShardRun::prepare_forward(const ShardTensors& tensors) {
   return {};
 }
 
-Status ShardRun::prepare_sample(const ShardTensors& tensors) {
+Status ShardRun::prepare_sample(const ShardTensors& tensors, NoiseMaker& maker) {
   const Request& body = job_.body;
   PA_ASSIGN(sampling_, sampling_of(body, replica_->info.sampling));
   PA_ASSIGN(table_, SigmaTable::make(sampling_));
@@ -108,59 +104,59 @@ Status ShardRun::prepare_sample(const ShardTensors& tensors) {
   PA_ASSIGN(program_, program_of(body, replica_->info.sampling));
 
   const Shape row(job_.result.shape.begin() + 1, job_.result.shape.end());
-  PA_ASSIGN(const at::Tensor latent, rows_of(tensors, "latent", job_.result.shape, true));
-  PA_ASSIGN(const at::Tensor noise, start_noise(tensors, row));
-  const bool flow = sampling_.prediction == "flow";
-  x_ =
-      mix_start(noise, latent, sigmas.front(), flow, table_->sigma_max()).to(torch_device(device_));
-  if (body.inpaint) PA_TRY(prepare_inpaint(tensors, latent, noise));
+  PA_ASSIGN(latent_, rows_of(tensors, "latent", job_.result.shape, true));
+  first_sigma_ = sigmas.front();
+  if (body.inpaint) PA_TRY(prepare_inpaint(tensors));
+  PA_ASSIGN(NoiseSource source,
+            NoiseSource::of(body, program_, row, job_.samples,
+                            {tensors.find("noise"), tensors.find("step_noise")}));
+  noise_.emplace(std::move(source), program_, maker, rows(), inpaints_fresh_);
+  x_ = at::empty(job_.result.shape, at::TensorOptions(at::kFloat).device(torch_device(device_)));
   return {};
 }
 
-Status ShardRun::prepare_inpaint(const ShardTensors& tensors, const at::Tensor& latent,
-                                 const at::Tensor& noise) {
+Status ShardRun::prepare_inpaint(const ShardTensors& tensors) {
   const Request& body = job_.body;
   const Shape row(job_.result.shape.begin() + 1, job_.result.shape.end());
   PA_ASSIGN(const at::Tensor mask, mask_for(tensors.find("mask"), "mask", rows(), row));
-  PA_ASSIGN(at::Tensor mixed, rows_of(tensors, "inpaint_noise", job_.result.shape, false));
+  PA_ASSIGN(const at::Tensor given, rows_of(tensors, "inpaint_noise", job_.result.shape, false));
   InpaintNoise kind = body.inpaint_noise;
   if (kind == InpaintNoise::kUsual) {
-    kind = mixed.defined()               ? InpaintNoise::kGiven
+    kind = given.defined()               ? InpaintNoise::kGiven
            : body.sampler.name == "ddim" ? InpaintNoise::kFresh
                                          : InpaintNoise::kStart;
   }
-  if (kind == InpaintNoise::kGiven && !mixed.defined()) {
+  if (kind == InpaintNoise::kGiven && !given.defined()) {
     return invalid("inpaint.noise is 'given', but there is no tensor 'inpaint_noise'",
                    "/inpaint/noise");
   }
-  if (kind == InpaintNoise::kStart) mixed = noise;
-  if (kind == InpaintNoise::kFresh) {
-    PA_ASSIGN(mixed, comfy_noise(body.seed + 1, row, body.samples, job_.samples, {}));
-  }
   const c10::Device device = torch_device(device_);
-  const bool flow = sampling_.prediction == "flow";
-  inpaint_ = Inpaint(mask.to(device), latent.defined() ? latent.to(device) : at::Tensor(),
-                     mixed.to(device), flow);
+  at::Tensor mixed = given;
+  if (kind != InpaintNoise::kGiven) {
+    inpaint_noise_ = at::empty(job_.result.shape, at::TensorOptions(at::kFloat).device(device));
+    mixed = inpaint_noise_;
+  }
+  inpaints_fresh_ = kind == InpaintNoise::kFresh;
+  inpaint_ = Inpaint(mask.to(device), latent_.defined() ? latent_.to(device) : at::Tensor(),
+                     mixed.to(device), sampling_.prediction == "flow");
   return {};
 }
 
-Result<at::Tensor> ShardRun::start_noise(const ShardTensors& tensors, const Shape& row) const {
-  const Request& body = job_.body;
-  if (!body.add_noise) return at::zeros(job_.result.shape, at::kFloat);
-  if (body.noise == NoiseKind::kKeyed) return keyed_noise(body.seed, row, job_.samples, 0);
-  if (body.noise == NoiseKind::kComfy) {
-    if (!body.batch_index.empty() && std::ssize(body.batch_index) != body.samples) {
-      return invalid("expected one index a sample", "/batch_index");
-    }
-    if (job_.samples.front() < 0 || job_.samples.back() >= body.samples) {
-      return invalid("expected samples of the batch", "/samples");
-    }
-    return comfy_noise(body.seed, row, body.samples, job_.samples, body.batch_index);
+void ShardRun::begin(std::int64_t row) {
+  const Result<at::Tensor> noise = noise_->take_start(row);
+  if (!noise.ok()) return fail(row, noise.error());
+  const at::Tensor latent =
+      latent_.defined() ? latent_.select(0, latent_.size(0) == 1 ? 0 : row) : at::Tensor();
+  x_.select(0, row).copy_(mix_start(noise->contiguous(), latent, first_sigma_,
+                                    sampling_.prediction == "flow", table_->sigma_max()));
+  if (inpaint_noise_.defined()) {
+    const Result<at::Tensor> mixed = inpaints_fresh_ ? noise_->take_fresh(row) : noise;
+    if (!mixed.ok()) return fail(row, mixed.error());
+    inpaint_noise_.select(0, row).copy_(*mixed);
   }
-  PA_ASSIGN(at::Tensor given, rows_of(tensors, "noise", job_.result.shape, false));
-  if (given.defined()) return given;
-  return invalid("expected a tensor 'noise' of F32 " + to_string(job_.result.shape),
-                 "/tensors/noise");
+  at(row).begun = true;
+  begin_stage(row);
+  settle(row);
 }
 
 Status ShardRun::prepare_terms(const ShardTensors& tensors) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 
 #include "shared/core/id.h"
@@ -17,6 +18,8 @@ class ComputeLink {
   virtual void run(ShardJob job) = 0;
   /// Nothing more of the shard is wanted; reports already made may still come. Unknown ids are ignored.
   virtual void cancel(ShardId shard) = 0;
+  /// Lets a sample leave its shard at its next step, unless it ends before. Unknown ones are ignored.
+  virtual void leave(ShardId shard, std::int64_t sample) = 0;
   /// The next report, or nullopt.
   [[nodiscard]] virtual std::optional<EngineReport> poll() = 0;
   /// Device memory free, in bytes; -1 unknown.

@@ -46,6 +46,11 @@ void ComputeThread::cancel(ShardId shard) {
   push_orders();
 }
 
+void ComputeThread::leave(ShardId shard, std::int64_t sample) {
+  waiting_.emplace_back(Leave{shard, sample});
+  push_orders();
+}
+
 void ComputeThread::push_orders() {
   while (!waiting_.empty() && orders_.try_push(waiting_.front())) waiting_.pop_front();
 }
@@ -107,6 +112,8 @@ bool ComputeThread::obey(Engine& engine) {
     if (!order) return !stopping_;  // nothing new, and something to do; or closed
     if (auto* job = std::get_if<ShardJob>(&*order)) {
       engine.add(std::move(*job));
+    } else if (const auto* leave = std::get_if<Leave>(&*order)) {
+      engine.leave(leave->shard, leave->sample);
     } else {
       engine.cancel(std::get<ShardId>(*order));
     }

@@ -57,11 +57,16 @@ class ComputeThread : public ComputeLink {
 
   void run(ShardJob job) override;
   void cancel(ShardId shard) override;
+  void leave(ShardId shard, std::int64_t sample) override;
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override;
 
  private:
-  using Order = std::variant<ShardJob, ShardId>;  ///< Run, or cancel.
+  struct Leave {
+    ShardId shard;
+    std::int64_t sample = 0;
+  };
+  using Order = std::variant<ShardJob, ShardId, Leave>;  ///< Run, cancel, or let a sample leave.
 
   void push_orders();
   void main();  // Everything below: the compute thread.

@@ -83,6 +83,18 @@ Settings worker_settings(WorkerConfig& config) {
                    "than one.");
 
   settings.section("connect", "Where the coordinator is.");
+  settings.text(
+      "connect.address", [&config] { return config.connect.address; },
+      [&config](const std::string& text) -> Status {
+        if (!text.empty()) PA_TRY(tcp_endpoints(text));
+        config.connect.address = text;
+        return {};
+      },
+      "The coordinator's tcp.address, as tcp://192.168.1.10:9460, if it is on another box. Empty: "
+      "on this one.");
+  settings.string("connect.keys", config.connect.keys,
+                  "For connect.address: the folder with coordinator.public and this worker's own "
+                  "NAME.secret, or that file.");
   settings.string("connect.run_dir", config.connect.run_dir,
                   "The coordinator's run_dir, if it is on this box.");
   add_endpoint_setting(settings, "connect.control", config.connect.control,
@@ -134,7 +146,10 @@ Result<WorkerConfig> load_worker_config(const DaemonOptions& options) {
   PA_TRY(settings.finish());
   if (config.name.empty()) config.name = short_host_name() + ":" + config.device;
   if (config.threads == 0) config.threads = usable_cores();
-  const Endpoints sockets = ipc_endpoints(config.connect.run_dir);
+  Endpoints sockets = ipc_endpoints(config.connect.run_dir);
+  if (!config.connect.address.empty()) {
+    PA_ASSIGN(sockets, tcp_endpoints(config.connect.address));
+  }
   if (config.connect.control.empty()) config.connect.control = sockets.control;
   if (config.connect.data.empty()) config.connect.data = sockets.data;
   return config;

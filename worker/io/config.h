@@ -21,9 +21,11 @@ struct WorkerConfig {
   std::int64_t threads = 0;  ///< Filled with the number of usable cores by load, if 0.
 
   struct Connect {
-    std::string run_dir = "/run/parallelanything";  ///< Of the coordinator, on this box.
-    std::string control;                            ///< Filled from run_dir by load, if not given.
-    std::string data;                               ///< As control.
+    std::string address;  ///< "tcp://HOST:PORT" of a coordinator on another box; empty: this box.
+    std::string keys = "/etc/parallelanything/keys";  ///< As read_peer_keys().
+    std::string run_dir = "/run/parallelanything";    ///< Of the coordinator, on this box.
+    std::string control;  ///< Filled from run_dir by load, if not given.
+    std::string data;     ///< As control.
   } connect;
 
   std::string models = "/var/lib/parallelanything/models";

@@ -54,7 +54,7 @@ std::optional<EngineReport> MeteredCompute::poll() {
   std::optional<EngineReport> report = device_.poll();
   if (!report) return std::nullopt;
   if (const auto* pass = std::get_if<PassDone>(&*report)) {
-    metrics_.pass_finished(pass->seconds);
+    if (pass->fits) metrics_.pass_finished(pass->seconds);
     if (pass->switch_seconds > 0) metrics_.loras_switched(pass->switch_seconds);
   }
   if (const auto* moved = std::get_if<ShardMoved>(&*report))

@@ -17,7 +17,7 @@ constexpr std::int64_t kSliceBytes = std::int64_t{16} << 20;
 /// Whether a parameter is a stored tensor as it is, in this dtype.
 bool is_stored_as(const ParameterSource& source, at::ScalarType dtype) {
   if (source.pieces.size() != 1) return false;
-  const Piece& piece = source.pieces.front();
+  const WeightPiece& piece = source.pieces.front();
   const TensorSpec& spec = piece.tensor->view.spec;
   const std::int64_t rows = spec.shape.empty() ? 1 : spec.shape.front();
   return piece.scale == nullptr && piece.rows == rows && torch_dtype(spec.dtype) == dtype;
@@ -33,7 +33,7 @@ at::Tensor alias(const StoredTensor& tensor) {
 }
 
 /// Copies rows of a stored tensor to where they belong, in slices.
-void copy_rows(const Piece& piece, const at::Tensor& out) {
+void copy_rows(const WeightPiece& piece, const at::Tensor& out) {
   const StoredTensor& tensor = *piece.tensor;
   TensorSpec spec = tensor.view.spec;
   if (spec.shape.empty()) spec.shape = {1};
@@ -65,7 +65,7 @@ Result<std::unique_ptr<Weights>> Weights::load(WeightIndex files, Blueprint blue
   PA_TRY(weights->match_.status());
   const auto bytes_of = [](const ParameterSource& source) {
     std::int64_t bytes = 0;
-    for (const Piece& piece : source.pieces) {
+    for (const WeightPiece& piece : source.pieces) {
       bytes += static_cast<std::int64_t>(piece.tensor->view.bytes.size());
     }
     return bytes;
@@ -105,13 +105,13 @@ Result<std::unique_ptr<Weights>> Weights::load(WeightIndex files, Blueprint blue
 
 void Weights::fill(const ParameterSource& source, const at::Tensor& out) const {
   const bool scaled = std::any_of(source.pieces.begin(), source.pieces.end(),
-                                  [](const Piece& piece) { return piece.scale != nullptr; });
+                                  [](const WeightPiece& piece) { return piece.scale != nullptr; });
   // A scale is applied in F32, then rounded once.
   const bool detour = scaled && out.scalar_type() != at::kFloat;
   const at::Tensor target = detour ? at::empty_like(out, at::kFloat) : out;
   const at::Tensor rows = target.dim() == 0 ? target.view({1}) : target;
   std::int64_t row = 0;
-  for (const Piece& piece : source.pieces) {
+  for (const WeightPiece& piece : source.pieces) {
     copy_rows(piece, rows.narrow(0, row, piece.rows));
     row += piece.rows;
   }

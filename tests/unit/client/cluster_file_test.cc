@@ -36,12 +36,12 @@ TEST_F(ClusterFileTest, ComesBackAndIsItsOwnersAlone) {
   EXPECT_EQ(again->coordinator.pid, 11);
   ASSERT_EQ(again->workers.size(), 1U);
   EXPECT_EQ(again->workers[0].metrics, "http://127.0.0.1:2/metrics");
-  EXPECT_EQ(*find_endpoint({"", state_}), cluster.client);
-  EXPECT_EQ(*find_endpoint({"ipc:///other", state_}), "ipc:///other");
+  EXPECT_EQ(*find_endpoint({.state = state_}), cluster.client);
+  EXPECT_EQ(*find_endpoint({.connect = "ipc:///other", .state = state_}), "ipc:///other");
 }
 
 TEST_F(ClusterFileTest, WithoutAClusterItSaysHowToGetOne) {
-  const auto endpoint = find_endpoint({"", state_});
+  const auto endpoint = find_endpoint({.state = state_});
   ASSERT_FALSE(endpoint.ok());
   EXPECT_EQ(endpoint.error().code, Code::kUnavailable);
   EXPECT_THAT(endpoint.error().message, HasSubstr("pa up"));
@@ -53,8 +53,8 @@ TEST_F(ClusterFileTest, ABrokenFileIsAnError) {
 }
 
 TEST(StateDirectory, IsAbsolute) {
-  EXPECT_EQ(state_directory({"", "/a/b/"}), "/a/b");
-  EXPECT_TRUE(state_directory({"", "relative"}).starts_with("/"));
+  EXPECT_EQ(state_directory({.state = "/a/b/"}), "/a/b");
+  EXPECT_TRUE(state_directory({.state = "relative"}).starts_with("/"));
   EXPECT_TRUE(state_directory({}).starts_with("/"));
 }
 

@@ -6,6 +6,7 @@
 namespace pa {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 ModelInfo digits() {
@@ -61,6 +62,26 @@ TEST(Admission, LaysOutConditionsByRow) {
   EXPECT_EQ(admitted->inputs[1].rows, RowsOf::kSample);
   EXPECT_EQ(admitted->inputs[1].row_bytes, 64u);
   EXPECT_EQ(admitted->inputs[2].offset % 64, 0u);
+}
+
+TEST(Admission, KnowsTheNoisesOfAStochasticSampler) {
+  Request request = sample_of(3);
+  request.sampler.name = "euler_ancestral";
+  request.schedule->steps = 4;
+  const Result<Admitted> admitted =
+      admit(request, {f32("step_noise", {3, 3, 1, 8, 8})}, digits(), {});
+  ASSERT_TRUE(admitted.ok()) << admitted.error().message;
+  const AdmittedInput& noise = admitted->inputs[0];
+  EXPECT_EQ(noise.rows, RowsOf::kSample);
+  EXPECT_EQ(noise.axis, 1u);
+  EXPECT_EQ(noise.groups, 3u);
+  EXPECT_EQ(noise.row_bytes, 256u);
+  EXPECT_EQ(noise.group_bytes, 768u);
+  EXPECT_THAT(refusal(request, {f32("step_noise", {4, 3, 1, 8, 8})}),
+              AllOf(HasSubstr("/tensors/step_noise"), HasSubstr("one for each of the 3 noises")));
+  request.sampler.name = "euler";
+  EXPECT_THAT(refusal(request, {f32("step_noise", {3, 3, 1, 8, 8})}),
+              HasSubstr("the sampler 'euler' draws no noise"));
 }
 
 TEST(Admission, KnowsTensorsOfOneSample) {

@@ -464,6 +464,7 @@ TEST(Coordinator, TheReportOfTheLargestRequestFitsAMessage) {
   request.samples = 4096;
   request.latent_shape = {1, 1, 4};
   request.schedule = ScheduleSpec{};
+  request.scheduling = Scheduling::kStatic;
   request.partial = true;
   h.feed(event::Submitted{PeerId{1}, submit, request});
   h.feed(event::Journaled{submit.request, {}, {}});

@@ -77,5 +77,77 @@ TEST(Planner, SharesAddUpAndStayWithinOneOfExact) {
   }
 }
 
+CostedCandidate costed(std::uint64_t id, double fixed, double per_row, std::int64_t limit,
+                       double free_at = 0) {
+  return {WorkerId{id}, "w" + std::to_string(id), {fixed, per_row, {}}, limit, free_at, {}};
+}
+
+/// When a device has made `n` samples in passes of at most its limit.
+double end_of(const CostedCandidate& device, std::int64_t n) {
+  double time = device.free_at;
+  for (; n > 0; n -= device.limit) time += device.cost(std::min(n, device.limit));
+  return time;
+}
+
+TEST(Planner, RowsEndAsEarlyAsAnySplitAllows) {
+  std::mt19937_64 random(4);
+  const auto real = [&](double low, double high) {
+    return std::uniform_real_distribution<>(low, high)(random);
+  };
+  for (int trial = 0; trial < 300; ++trial) {
+    std::vector<CostedCandidate> devices;
+    for (std::uint64_t i = 1; i <= 3; ++i) {
+      devices.push_back(costed(i, real(0, 2), real(0.1, 3),
+                               static_cast<std::int64_t>(1 + random() % 6),
+                               random() % 2 == 0 ? 0 : real(0, 4)));
+    }
+    const auto samples = static_cast<std::int64_t>(1 + random() % 20);
+    double best = 1e9;
+    for (std::int64_t a = 0; a <= samples; ++a) {
+      for (std::int64_t b = 0; a + b <= samples; ++b) {
+        double end = 0;
+        const std::int64_t counts[3] = {a, b, samples - a - b};
+        for (std::size_t i = 0; i < 3; ++i) {
+          if (counts[i] > 0) end = std::max(end, end_of(devices[i], counts[i]));
+        }
+        best = std::min(best, end);
+      }
+    }
+    const Plan plan = plan_rows(samples, devices);
+    double end = 0;
+    std::int64_t sum = 0;
+    for (std::size_t i = 0; i < 3; ++i) {
+      sum += plan.shares[i].samples;
+      if (plan.shares[i].samples > 0)
+        end = std::max(end, end_of(devices[i], plan.shares[i].samples));
+    }
+    EXPECT_EQ(sum, samples);
+    EXPECT_NEAR(end, best, 1e-6 * best) << "trial " << trial;
+  }
+}
+
+TEST(Planner, RowsAreNotSplitWhereThatIsSlower) {
+  const std::vector<CostedCandidate> devices{costed(1, 0.001, 0.002, 8), costed(2, 0.5, 0.1, 8)};
+  const Plan plan = plan_rows(8, devices);
+  EXPECT_EQ(plan.shares[0].samples, 8);
+  EXPECT_EQ(plan.shares[1].samples, 0);
+  EXPECT_NE(plan.shares[1].reason.find("without it"), std::string::npos);
+}
+
+TEST(Planner, RowsNeedACandidate) {
+  std::vector<CostedCandidate> devices{costed(1, 1, 1, 8)};
+  devices[0].excluded = "is suspect";
+  const Plan plan = plan_rows(3, devices);
+  EXPECT_FALSE(plan.placed);
+  EXPECT_EQ(plan.shares[0].reason, "is suspect");
+}
+
+TEST(Planner, TellsTimesForPeople) {
+  EXPECT_EQ(in_seconds(0.0031), "3.1 ms");
+  EXPECT_EQ(in_seconds(0.0123), "12 ms");
+  EXPECT_EQ(in_seconds(3.14159), "3.1 s");
+  EXPECT_EQ(in_seconds(125), "125 s");
+}
+
 }  // namespace
 }  // namespace pa

@@ -128,7 +128,7 @@ at::Tensor run_moving(ModelStore& store, const Request& body, std::int64_t sampl
     while (!engine.idle()) engine.pass(reports);
     outcome.take(reports);
     if (outcome.shards[1].rows.contains(0)) {
-      EXPECT_GE(moves, 2) << "it did not move";
+      EXPECT_GE(moves, 1) << "it did not move";
       return outcome.shards[1].rows.at(0);
     }
     const auto* left = std::get_if<SampleLeft>(&reports.back());
@@ -172,11 +172,8 @@ TEST(Resuming, IsBitwiseForEverySamplerScheduleAndPrediction) {
         Engine alone(store, {});
         alone.add(job);
         const test::ShardOutcome want = test::run(alone).shards.at(1);
-        if (want.samples.at(0).failed) {
-          const std::string& why = want.samples.at(0).error.message;
-          ASSERT_TRUE(why.find("would add noise") != std::string::npos) << sampler << ": " << why;
-          continue;
-        }
+        ASSERT_FALSE(want.samples.at(0).failed)
+            << sampler << ": " << want.samples.at(0).error.message;
         const std::string name = prediction + " " + sampler + " " + schedule;
         for (const std::int64_t sample : {0, 1}) {
           const at::Tensor moved = run_moving(store, body, sample, tensors);

@@ -7,7 +7,6 @@ namespace pa {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 const SamplingInfo kFlow{"flow", "flow", 1.0, 1.0};
 const SamplingInfo kFlux{"flow", "flux", 1.15, 1.0};
@@ -68,12 +67,14 @@ TEST(RequestSampling, DropsThePenultimateSigmaForDpm2) {
   EXPECT_THAT(sigmas_of(request, kFlow).value(), ElementsAre(1.0F, 0.8F, 0.6F, 0.4F, 0.0F));
 }
 
-TEST(RequestSampling, RefusesProgramsThatDrawNoise) {
+TEST(RequestSampling, BrownianPathsEndWhereTheScheduleDoes) {
   Request request = four_steps();
-  request.sampler.options["s_churn"] = 10.0;
-  const Error error = program_of(request, kFlow).error();
-  EXPECT_EQ(error.field, "/sampler/options/s_churn");
-  EXPECT_THAT(error.message, HasSubstr("noise"));
+  request.sampler.name = "dpmpp_2m_sde";
+  const Program program = program_of(request, kFlow).value();
+  EXPECT_EQ(draws_of(program), 3);
+  EXPECT_EQ(program.noise_origin, NoiseOrigin::kBrownian);
+  EXPECT_EQ(program.sigma_max, 1.0);
+  EXPECT_EQ(program.sigma_min, 0.25);
 }
 
 }  // namespace

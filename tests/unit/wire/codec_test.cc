@@ -222,8 +222,8 @@ TEST(CodecTest, RefusesNumbersAndTextsOutOfRange) {
   const Got got;
   std::string wrong_kind = encode(got);
   const std::string kind = text("kind");
-  wrong_kind[wrong_kind.find(kind) + kind.size()] = 4;
-  EXPECT_THAT(error_of(wrong_kind), HasSubstr("Got.stream.kind: expected 0 to 3"));
+  wrong_kind[wrong_kind.find(kind) + kind.size()] = 5;
+  EXPECT_THAT(error_of(wrong_kind), HasSubstr("Got.stream.kind: expected 0 to 4"));
 }
 
 TEST(CodecTest, ACodeOfALaterVersionIsInternal) {

@@ -1,0 +1,1 @@
+pa_benchmark(schedule_bench SOURCES schedule_bench.cc DEPS pa_coordinator_core)
