@@ -181,7 +181,7 @@ std::vector<ModelInfo> ModelStore::infos() const {
   return infos;
 }
 
-ModelStore::Entry* ModelStore::find(std::string_view model) {
+ModelStore::Entry* ModelStore::entry_of(std::string_view model) {
   if (const auto found = entries_.find(model); found != entries_.end()) return &found->second;
   for (auto& [name, entry] : entries_) {
     if (entry.folder.info.identity == model) return &entry;
@@ -190,7 +190,7 @@ ModelStore::Entry* ModelStore::find(std::string_view model) {
 }
 
 Result<std::shared_ptr<Replica>> ModelStore::acquire(std::string_view model) {
-  Entry* const entry = find(model);
+  Entry* const entry = entry_of(model);
   if (entry == nullptr) {
     return unavailable("there is no model '" + std::string(model) + "' here");
   }
@@ -202,9 +202,9 @@ Result<std::shared_ptr<Replica>> ModelStore::acquire(std::string_view model) {
   return entry->replica;
 }
 
-bool ModelStore::is_loaded(std::string_view model) const {
-  const auto found = entries_.find(model);
-  return found != entries_.end() && found->second.replica != nullptr;
+Replica* ModelStore::find(std::string_view model) {
+  Entry* const entry = entry_of(model);
+  return entry == nullptr ? nullptr : entry->replica.get();
 }
 
 }  // namespace pa

@@ -66,8 +66,9 @@ class ModelStore {
   /// it, with the numbers; else as load_replica().
   [[nodiscard]] Result<std::shared_ptr<Replica>> acquire(std::string_view model);
 
-  /// Whether a model is in the device's memory now.
-  [[nodiscard]] bool is_loaded(std::string_view model) const;
+  /// A model that is in the device's memory now, by name or identity; nullptr if it is not. Good
+  /// until the next acquire().
+  [[nodiscard]] Replica* find(std::string_view model);
 
   [[nodiscard]] const Device& device() const { return device_; }
 
@@ -80,7 +81,7 @@ class ModelStore {
     bool stays = false;
   };
 
-  [[nodiscard]] Entry* find(std::string_view model);
+  [[nodiscard]] Entry* entry_of(std::string_view model);
   [[nodiscard]] Status read_folder(const std::string& path, FileHashes& hashes,
                                    const std::function<bool()>& go_on);
   [[nodiscard]] Status make_room(const Entry& entry);

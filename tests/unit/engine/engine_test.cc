@@ -412,7 +412,7 @@ TEST_F(EngineTest, RefusesWhatItCannotRun) {
 TEST_F(EngineTest, GuidanceNeedsANegative) {
   const auto no_none = add(std::make_unique<Fake>(true), "bare");
   static_cast<void>(no_none);
-  store_.acquire("bare").value()->labels.clear();
+  store_.find("bare")->labels.clear();
   body_.model = "bare";
   body_.guidance.cfg = 2.0;
   body_.positive = {Condition{"cond.0"}};

@@ -101,14 +101,14 @@ TEST_F(FullStore, ThoseUsedLongestAgoMakeRoom) {
   ModelStore store(Device{}, {.memory_bytes = 2 * bytes_});
   ASSERT_TRUE(store.load(models_.path()).ok());
   EXPECT_EQ(store.infos().size(), 3U);
-  EXPECT_TRUE(store.is_loaded("a"));
-  EXPECT_TRUE(store.is_loaded("b"));
-  EXPECT_FALSE(store.is_loaded("c"));
+  EXPECT_NE(store.find("a"), nullptr);
+  EXPECT_NE(store.find("b"), nullptr);
+  EXPECT_EQ(store.find("c"), nullptr);
   ASSERT_TRUE(store.acquire("b").ok());
   ASSERT_TRUE(store.acquire("a").ok());
   ASSERT_TRUE(store.acquire("c").ok());
-  EXPECT_TRUE(store.is_loaded("a"));
-  EXPECT_FALSE(store.is_loaded("b"));
+  EXPECT_NE(store.find("a"), nullptr);
+  EXPECT_EQ(store.find("b"), nullptr);
 }
 
 TEST_F(FullStore, OneInUseIsNeverPutOut) {
@@ -119,10 +119,10 @@ TEST_F(FullStore, OneInUseIsNeverPutOut) {
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, Code::kOverloaded);
   EXPECT_THAT(refused.error().message, HasSubstr("taken by models in use: 'a'"));
-  EXPECT_TRUE(store.is_loaded("a"));
+  EXPECT_NE(store.find("a"), nullptr);
   a.reset();
   EXPECT_TRUE(store.acquire("b").ok());
-  EXPECT_FALSE(store.is_loaded("a"));
+  EXPECT_EQ(store.find("a"), nullptr);
 }
 
 TEST_F(FullStore, OneThatNeverFitsIsRefusedWithTheNumbers) {
@@ -142,7 +142,7 @@ TEST_F(FullStore, LoadingTellsHowFarItIsAndCanBeCancelled) {
   });
   EXPECT_EQ(status.error().code, Code::kCancelled);
   EXPECT_EQ(told.back(), "b");
-  EXPECT_TRUE(store.is_loaded("a"));
+  EXPECT_NE(store.find("a"), nullptr);
 }
 
 TEST(ModelStore, ChecksLabelConditions) {
