@@ -202,9 +202,8 @@ class Program {
     }
     log_configure(fresh->log);
     node.tell(event::WeightsChanged{fresh->weights, fresh->scheduling}, steady_now());
-    log_info("config.reloaded",
-             {{"applied", "weights, scheduling, log, allow.yaml"},
-              {"needs_restart", "everything else"}});
+    log_info("config.reloaded", {{"applied", "weights, scheduling, log, allow.yaml"},
+                                 {"needs_restart", "everything else"}});
   }
 
   DaemonOptions daemon_;

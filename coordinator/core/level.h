@@ -39,7 +39,7 @@ struct LevelSetting {
   double grain = 1;  ///< A batch is no larger than lets so many passes end before the finish.
   double drop =
       1;  ///< A device that cannot end so many passes before the finish gets nothing. 0: nobody moves once
-      ///< all are placed. Infinite: the best device alone.
+          ///< all are placed. Infinite: the best device alone.
   bool share =
       false;  ///< The queue counts as the slowest place, so running samples may go back to it.
   double epoch = 0.5;  ///< Level again after this part of the remaining time.

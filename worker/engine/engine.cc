@@ -102,11 +102,11 @@ void Engine::State::start(ShardJob job) {
     return;
   }
   Result<std::unique_ptr<ShardRun>> run =
-      !replica.ok() ? Error{replica.error().code, replica.error().message, "/model"}
-                    : guarded<std::unique_ptr<ShardRun>>([&] {
-                        return ShardRun::start(std::move(job), **replica, models.device(),
-                                               noise_maker);
-                      });
+      !replica.ok()
+          ? Error{replica.error().code, replica.error().message, "/model"}
+          : guarded<std::unique_ptr<ShardRun>>([&] {
+              return ShardRun::start(std::move(job), **replica, models.device(), noise_maker);
+            });
   if (!run.ok()) {
     ready.emplace_back(failed_rows(kept, 0, std::ssize(kept.samples), run.error()));
     return;

@@ -168,7 +168,11 @@ TEST_F(LorasTest, OtherAlgorithmsAreRefusedByName) {
 TEST_F(LorasTest, LayersOfOtherNetworksAreAnErrorUnlessAllowed) {
   const auto rename = [&](std::vector<TensorView>& tensors) {
     for (TensorView& view : tensors) {
-      if (view.spec.name.starts_with(layer_)) view.spec.name.insert(layer_.size(), "9");
+      if (!view.spec.name.starts_with(layer_)) continue;
+      const std::string rest = view.spec.name.substr(layer_.size());
+      view.spec.name = layer_;
+      view.spec.name += '9';
+      view.spec.name += rest;
     }
   };
   EXPECT_THAT(error_after(rename), HasSubstr("'" + layer_ + "9'"));
