@@ -155,7 +155,7 @@ TEST_P(RecordedNoise, IsWhatTheRequestAloneGives) {
   const std::size_t draws = fixture.values("noise.from").size();
   const std::size_t size = want.size() / (draws * batch);
   // A midpoint whose last bit rounds another way is asked for on another point of the tree's grid.
-  const double tolerance = request.sampler.name == "dpmpp_sde" ? 1e-3 : 1e-5;
+  const double tolerance = request.sampler.name == "dpmpp_sde" ? 4e-3 : 1e-5;
   for (std::size_t k = 0; k < draws; ++k) {
     for (std::size_t row = 0; row < batch; ++row) {
       const at::Tensor got =
