@@ -141,6 +141,7 @@ class Coordinator {
     TimePoint again;         ///< The next epoch.
     TimePoint not_before;    ///< No level() before.
     std::unique_ptr<View> rehearsed;
+    int hold = 0;  ///< Steps for which nothing is handed out, since the choice is about to be made.
     std::unique_ptr<SettingChoice> choice;  ///< Under way; of `rehearsed`.
   };
   /// What one client has been given, in rows of passes.

@@ -12,6 +12,8 @@ namespace {
 constexpr std::int64_t kMaxLevelled = 2048;
 /// Rehearsed events in one step of the coordinator, so that it answers others meanwhile.
 constexpr std::int64_t kEventsPerStep = 300;
+/// Before a request's first sample is handed out, its rehearsal is waited for, so many steps at most.
+constexpr int kHoldSteps = 20;
 /// A level() costs about so much a sample; so often it may run, at most, as its part of the time.
 constexpr Duration kLevelCost = std::chrono::microseconds{20};
 constexpr Duration kLevelPause = std::chrono::milliseconds{1};
@@ -19,7 +21,7 @@ constexpr Duration kLevelPause = std::chrono::milliseconds{1};
 constexpr Duration kYieldAgain = std::chrono::milliseconds{500};
 /// Seconds that a move takes where none is possible.
 constexpr double kNever = 1e6;
-/// A move must gain more than so often what it costs.
+/// A sample that ends within so many times what a move costs stays where it is.
 constexpr double kMoveGain = 2;
 /// A pass that takes so many times what it should is overdue.
 constexpr double kOverdue = 2;
@@ -208,21 +210,32 @@ void Coordinator::start_plan() {
       settled_settings(static_cast<int>(reference->admitted.steps_per_sample));
   const std::span<const LevelSetting> settings =
       now.yields ? level_settings() : std::span<const LevelSetting>(settled);
-  if (std::find(settings.begin(), settings.end(), setting_) == settings.end())
+  const bool fresh = std::all_of(now.snapshot.samples.begin(), now.snapshot.samples.end(),
+                                 [](const LevelSample& sample) { return sample.device < 0; });
+  if (fresh || std::find(settings.begin(), settings.end(), setting_) == settings.end())
     setting_ = settings.front();
   apply(now, level(now.snapshot, setting_), true);
   if (now.workers.size() == 1) return;  // There is nothing to choose.
+  if (fresh) plan_.hold = kHoldSteps;
   plan_.rehearsed = std::make_unique<View>(std::move(now));
   plan_.choice = std::make_unique<SettingChoice>(plan_.rehearsed->snapshot, setting_, settings);
   rehearse();
 }
 
 void Coordinator::rehearse() {
-  if (!plan_.choice || !plan_.choice->advance(kEventsPerStep)) return;
+  if (!plan_.choice) return;
+  const bool known = plan_.choice->advance(kEventsPerStep);
+  const bool held = plan_.hold > 0;
+  if (held && --plan_.hold > 0 && !known) return;
+  if (!known && !held) return;
+  // Known, or the best so far: who waits has waited long enough.
   const LevelSetting best = plan_.choice->setting();
-  plan_.choice.reset();
-  plan_.rehearsed.reset();
-  if (best == setting_) return;
+  plan_.hold = 0;
+  if (known) {
+    plan_.choice.reset();
+    plan_.rehearsed.reset();
+  }
+  if (best == setting_ && !held) return;
   setting_ = best;
   relevel(true);
 }
@@ -255,17 +268,11 @@ void Coordinator::apply(const View& now, const LevelPlan& plan, bool anew) {
     if (to == sample.device) continue;
     const Worker& from = *workers_.find(now.workers[static_cast<std::size_t>(sample.device)]);
     if (!from.hello.yields) continue;
-    if (to >= 0) {
-      const auto here = static_cast<std::size_t>(sample.device);
-      const auto there = static_cast<std::size_t>(to);
-      const auto pass = [&](std::size_t i) {
-        return now.snapshot.devices[i].cost(std::max<std::int64_t>(1, plan.rows[i]));
-      };
-      if (sample.left * std::abs(pass(here) - pass(there)) < kMoveGain * move_seconds_ &&
-          plan.rows[here] > 0) {
-        continue;
-      }
-    }
+    // Who is about to end anyway is left alone.
+    const auto here = static_cast<std::size_t>(sample.device);
+    const double pass = now.snapshot.devices[here].cost(
+        std::max<std::int64_t>(1, std::min(now.snapshot.devices[here].limit, from.assigned)));
+    if ((sample.left - 1) * pass <= kMoveGain * move_seconds_) continue;
     ask_to_leave(*job, number, to < 0 ? WorkerId{0} : now.workers[static_cast<std::size_t>(to)]);
   }
 }
@@ -434,6 +441,7 @@ void Coordinator::feed_worker(Worker& worker) {
     const Job* const reference = plan_.active ? find(plan_.reference) : nullptr;
     const bool planned = places >= 0 && reference != nullptr && job->kind == reference->kind &&
                          job->pinned == reference->pinned;
+    if (planned && plan_.hold > 0) break;
     if (!planned) places = step_cost(worker, *job, weight_part(worker)).places;
     if (held >= places) break;
     const std::int64_t sample = job->queue.begin()->second;
@@ -508,7 +516,7 @@ void Coordinator::learn(Worker& worker, const WorkerProgress& progress) {
     const double change = after / expected;
     if (!sure) {
       // What it really costs is just becoming known: plan with it.
-      if (std::abs(std::log(change)) > 0.05) replan_ = replan_ || plan_.active;
+      if (std::abs(std::log(change)) > 0.15) replan_ = replan_ || plan_.active;
       continue;
     }
     if (change > kSlow) tell(note::DeviceSlow{worker.hello.name, change});
