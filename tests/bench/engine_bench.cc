@@ -6,6 +6,9 @@
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
+#include <chrono>
+
 #include "tests/support/paths.h"
 #include "tests/support/shards.h"
 #include "worker/engine/brownian.h"
@@ -70,6 +73,86 @@ void digits_samples(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * body.samples);
 }
 BENCHMARK(digits_samples)->Arg(1)->Arg(8)->UseRealTime();
+
+/// Passes of 8 rows of FLUX latents through noop, 20 steps each: what the engine does around the
+/// network. `outside_ms`: a pass, without Network::forward.
+void passes_of_flux_latents(benchmark::State& state) {
+  Request body;
+  body.model = "noop";
+  body.samples = 8;
+  body.schedule = ScheduleSpec{};
+  body.sampler.name = state.range(0) == 0 ? "euler" : "dpmpp_2m";
+  body.noise = NoiseKind::kKeyed;
+  const ShardJob job = test::make_job(1, body, kFluxLatent, test::first_samples(8));
+  Engine engine(models(), {});
+  double outside = 0;
+  std::int64_t passes = 0;
+  std::vector<EngineReport> reports;
+  for (auto _ : state) {
+    engine.add(job);
+    while (!engine.idle()) engine.pass(reports);
+    for (const EngineReport& report : reports) {
+      if (const auto* pass = std::get_if<PassDone>(&report)) {
+        if (pass->rows != 8) continue;  // While start noise was being made.
+        outside += pass->seconds - pass->network_seconds;
+        ++passes;
+      }
+    }
+    reports.clear();
+  }
+  state.SetLabel(body.sampler.name);
+  state.counters["outside_ms"] = outside / static_cast<double>(passes) * 1e3;
+}
+BENCHMARK(passes_of_flux_latents)->Arg(0)->Arg(1)->Unit(benchmark::kMillisecond)->UseRealTime();
+
+/// One request through the engine over as many bare passes of the network, in turns. `overhead`: the
+/// ratio of the medians.
+void overhead_of_one_request(benchmark::State& state) {
+  const c10::InferenceMode guard;
+  const std::int64_t samples = state.range(0);
+  constexpr int kSteps = 20;
+  Replica& digits = *models().find("digits");
+  Rows rows;
+  rows.x = at::randn({samples, 1, 8, 8});
+  rows.sigma = at::full({samples}, 0.5);
+  rows.level = rows.sigma;
+  for (const auto& [name, input] : digits.labels.at("3")) {
+    Shape shape = input.sizes().vec();
+    shape[0] = samples;
+    rows.inputs[name] = input.expand(shape).contiguous();
+  }
+  Request body;
+  body.model = "digits";
+  body.samples = samples;
+  body.schedule = ScheduleSpec{"simple", kSteps, 1.0};
+  body.labels.assign(static_cast<std::size_t>(samples), "3");
+  const ShardJob job = test::make_job(1, body, {1, 8, 8}, test::first_samples(samples));
+  Engine engine(models(), {});
+  std::vector<double> bare;
+  std::vector<double> whole;
+  std::vector<EngineReport> reports;
+  const auto timed = [](auto run) {
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  for (auto _ : state) {
+    bare.push_back(timed([&] {
+      for (int i = 0; i < kSteps; ++i) benchmark::DoNotOptimize(digits.network->forward(rows));
+    }));
+    whole.push_back(timed([&] {
+      engine.add(job);
+      while (!engine.idle()) engine.pass(reports);
+    }));
+    reports.clear();
+  }
+  const auto median = [](std::vector<double>& values) {
+    std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
+    return values[values.size() / 2];
+  };
+  state.counters["overhead"] = median(whole) / median(bare);
+}
+BENCHMARK(overhead_of_one_request)->Arg(1)->Arg(8)->UseRealTime();
 
 /// A shard through noop: what moving bytes through the engine costs.
 void noop_forward(benchmark::State& state) {
