@@ -63,6 +63,9 @@ void add_run(CLI::App& app, RunOptions& options) {
         ->type_name("FILE");
     app.add_option("--png", command.png_file, "Where a contact sheet of the samples goes")
         ->type_name("FILE");
+    app.add_option("--previews", command.previews_dir,
+                   "Directory for small pictures of unfinished samples")
+        ->type_name("DIR");
     app.add_option("--patience", command.patience_seconds,
                    "Give up if the coordinator is silent for so long (default: never)")
         ->type_name("SECONDS")

@@ -28,6 +28,7 @@ struct RunCommand {
   std::string request_file;
   std::string out_file;
   std::string png_file;
+  std::string previews_dir;  ///< Where previews go, sample-0003.png and so on; empty: nowhere.
   bool json = false;
   std::optional<double> patience_seconds;  ///< nullopt: for ever.
   std::string id;                          ///< 32 hexadecimal digits; empty: a new one.

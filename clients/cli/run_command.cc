@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -106,9 +107,16 @@ Result<Prepared> prepare(const RunCommand& command) {
   if (command.plan_only && !file.json.empty()) {
     if (const auto base = parse_request(file.json); base.ok()) op = base->op;
   }
-  Result<std::string> json = build_request(op, file.json, command.overrides, rows);
+  RequestOverrides overrides = command.overrides;
+  Result<std::string> json = build_request(op, file.json, overrides, rows);
   if (!json.ok()) return named(json.error());
   Result<Request> request = parse_request(*json);
+  if (request.ok() && request->preview.every == 0 && !command.previews_dir.empty()) {
+    overrides.set.emplace_back("preview.every", "1");
+    json = build_request(op, file.json, overrides, rows);
+    if (!json.ok()) return named(json.error());
+    request = parse_request(*json);
+  }
   if (!request.ok()) return named(request.error());
   Submission submission;
   submission.id = make_request_id();
@@ -169,6 +177,18 @@ Status draw(const RunCommand& command, const Request& request, const ResultRepor
   return write_png(command.png_file, image);
 }
 
+/// The newest of each sample, as sample-0003.png.
+Status keep_preview(const std::string& folder, const SamplePreview& preview) {
+  std::array<char, 32> name{};
+  std::snprintf(name.data(), name.size(), "sample-%04lld.png",
+                static_cast<long long>(preview.sample));
+  if (std::ssize(preview.rgb) != preview.width * preview.height * 3) {
+    return internal("a preview that is no picture");
+  }
+  return write_png(folder + "/" + name.data(), {static_cast<int>(preview.width),
+                                                static_cast<int>(preview.height), preview.rgb});
+}
+
 int plan(const RunCommand& command, Prepared prepared, Client& client) {
   const auto accepted = client.plan(std::move(prepared.submission));
   if (!accepted.ok()) return fail(accepted.error());
@@ -204,6 +224,12 @@ int sample(const RunCommand& command, Prepared prepared, Client& client, Interru
   callbacks.on_progress = [&](const RequestProgress& progress) {
     report.devices = progress.devices;
     bar.show(progress);
+  };
+  callbacks.on_preview = [&](const SamplePreview& preview) {
+    if (command.previews_dir.empty()) return;
+    if (const Status kept = keep_preview(command.previews_dir, preview); !kept.ok()) {
+      bar.notice("--previews: " + kept.error().message);
+    }
   };
   callbacks.on_notice = [&](std::string_view text) { bar.notice(text); };
 
@@ -248,6 +274,13 @@ int run(const RunCommand& command) {
     const Status writable = check_writable(option, *file);
     if (writable.ok()) continue;
     std::fprintf(stderr, "pa: %s\n", writable.error().message.c_str());
+    return kUsage;
+  }
+  std::error_code error;
+  if (!command.previews_dir.empty() &&
+      !std::filesystem::is_directory(command.previews_dir, error)) {
+    std::fprintf(stderr, "pa: --previews: there is no directory %s\n",
+                 command.previews_dir.c_str());
     return kUsage;
   }
   auto prepared = prepare(command);

@@ -113,6 +113,8 @@ void ClientJob::on(const Message& message, TimePoint now, std::vector<Outgoing>&
       resend_ = options_.first_resend;  // It runs: silence would be news.
     steps_ = progress->steps;
     if (callbacks_.on_progress) callbacks_.on_progress(*progress);
+  } else if (const auto* preview = std::get_if<SamplePreview>(&message)) {
+    if (callbacks_.on_preview) callbacks_.on_preview(*preview);
   } else if (const auto* done = std::get_if<Done>(&message)) {
     on_done(*done, now, out);
   } else if (const auto* refused = std::get_if<Refused>(&message)) {

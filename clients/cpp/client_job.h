@@ -43,6 +43,7 @@ struct JobCallbacks {
   /// of them. An error ends the request. Called once.
   std::function<Result<Buffer>(const Accepted&)> on_accepted;
   std::function<void(const RequestProgress&)> on_progress;
+  std::function<void(const SamplePreview&)> on_preview;
   /// Something a person who waits would like to know, in words.
   std::function<void(std::string_view)> on_notice;
 };

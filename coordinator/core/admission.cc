@@ -70,7 +70,6 @@ class Admission {
                          "; this cluster takes 1 to " + std::to_string(limits_.max_samples),
                      "/samples");
     }
-    PA_TRY(refuse_what_is_missing_here());
     PA_TRY(check_loras());
     PA_TRY(check_tensor_names());
     PA_TRY(request_.op == Operation::kSample ? check_sample() : check_forward());
@@ -85,15 +84,6 @@ class Admission {
       if (entry.spec.name == name) return &entry.spec;
     }
     return nullptr;
-  }
-
-  /// Fields that the request format has and this version does not carry out: refused, never ignored.
-  Status refuse_what_is_missing_here() const {
-    const auto refuse = [](const char* what, const char* field) {
-      return invalid(std::string("this version does not support ") + what, field);
-    };
-    if (request_.preview.every > 0) return refuse("previews; leave 'preview' out", "/preview");
-    return {};
   }
 
   Status check_loras() const {

@@ -107,6 +107,7 @@ class Coordinator {
   void assign(Worker& worker, Job& job, std::vector<std::int64_t> samples);
   void compare_holdings(Worker& worker, const std::vector<ShardId>& held);
   void on_samples_done(Worker& worker, const SamplesDone& message);
+  void pass_on(const Worker& worker, const SamplePreview& preview);
   void complete_pending(Shard& shard);
   void finish_samples(Shard& shard, const SamplesDone& message);
   void append_result(Job& job, std::int64_t first, std::int64_t count);

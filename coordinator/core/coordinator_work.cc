@@ -321,6 +321,22 @@ void Coordinator::on_samples_done(Worker& worker, const SamplesDone& message) {
   complete_pending(*shard);
 }
 
+void Coordinator::pass_on(const Worker& worker, const SamplePreview& preview) {
+  const Shard* const shard = find(preview.shard);
+  if (shard == nullptr || shard->worker != worker.id || !shard->open.contains(preview.sample)) {
+    return;  // Late: the sample has ended, or is elsewhere.
+  }
+  const bool fits = preview.width > 0 && preview.width <= kMaxPreviewSide && preview.height > 0 &&
+                    preview.height <= kMaxPreviewSide &&
+                    std::ssize(preview.rgb) == preview.width * preview.height * 3;
+  const Job& job = jobs_.at(shard->request);
+  if (!fits || !job.client) return;
+  SamplePreview message = preview;
+  message.request = job.id;
+  message.shard = {};
+  send(*job.client, std::move(message));
+}
+
 void Coordinator::complete_pending(Shard& shard) {
   const ShardId id = shard.id;
   while (Shard* open = find(id)) {

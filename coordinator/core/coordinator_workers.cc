@@ -53,6 +53,8 @@ void Coordinator::on(const event::FromWorker& event) {
     on_yielded(*worker, *yielded);
   } else if (const auto* done = std::get_if<SamplesDone>(&event.message)) {
     on_samples_done(*worker, *done);
+  } else if (const auto* preview = std::get_if<SamplePreview>(&event.message)) {
+    pass_on(*worker, *preview);
   } else if (std::holds_alternative<Draining>(event.message)) {
     worker->draining = true;
     set_state(*worker, WorkerState::kDraining, "it asked to leave");

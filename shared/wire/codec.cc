@@ -455,6 +455,19 @@ struct Fields<SamplesDone> {
 };
 
 template <>
+struct Fields<SamplePreview> {
+  static void visit(auto& v, auto& m) {
+    v.need("request", m.request);
+    v.may("shard", m.shard);
+    v.need("sample", m.sample);
+    v.need("step", m.step);
+    v.need("width", m.width);
+    v.need("height", m.height);
+    v.need("rgb", m.rgb);
+  }
+};
+
+template <>
 struct Fields<Draining> {
   static void visit(auto& v, auto& m) { v.need("worker", m.worker); }
 };
@@ -470,6 +483,8 @@ template <class T>
 constexpr bool kIsVector = false;
 template <class T>
 constexpr bool kIsVector<std::vector<T>> = true;
+/// Bytes are no array of numbers.
+using Bytes = std::vector<std::uint8_t>;
 
 template <class T>
 constexpr bool kIsId = false;
@@ -549,6 +564,10 @@ class Writer {
       const auto bytes = to_bytes(value.high, value.low);
       packer_.pack_bin(kIdBytes);
       packer_.pack_bin_body(bytes.data(), kIdBytes);
+    } else if constexpr (std::same_as<T, Bytes>) {
+      packer_.pack_bin(static_cast<std::uint32_t>(value.size()));
+      packer_.pack_bin_body(reinterpret_cast<const char*>(value.data()),
+                            static_cast<std::uint32_t>(value.size()));
     } else if constexpr (kIsVector<T>) {
       packer_.pack_array(static_cast<std::uint32_t>(value.size()));
       for (const auto& item : value) write(item);
@@ -654,6 +673,10 @@ class Reader {
       }
       value.high = from_bytes(object.via.bin.ptr);
       value.low = from_bytes(object.via.bin.ptr + 8);
+      return true;
+    } else if constexpr (std::same_as<T, Bytes>) {
+      if (object.type != msgpack::type::BIN) return problem_("expected bytes");
+      value.assign(object.via.bin.ptr, object.via.bin.ptr + object.via.bin.size);
       return true;
     } else if constexpr (kIsVector<T>) {
       return array(object, value);
@@ -818,7 +841,7 @@ std::string encode(const Message& message) {
 Result<Message> decode(std::span<const std::byte> header) {
   // No array can hold more items than there are bytes, so a short lie allocates little.
   const msgpack::unpack_limit limits(std::min(header.size(), kMaxArray), kMaxKeys, header.size(),
-                                     kIdBytes, 0, kMaxDepth);
+                                     header.size(), 0, kMaxDepth);
   const auto in_place = [](msgpack::type::object_type, std::size_t, void*) { return true; };
   try {
     thread_local msgpack::zone zone;  // Keeps one chunk of 8 KiB between calls.

@@ -33,6 +33,7 @@ constexpr std::array<std::string_view, std::variant_size_v<Message>> kNames{"Wan
                                                                             "Yielded",
                                                                             "WorkerProgress",
                                                                             "SamplesDone",
+                                                                            "SamplePreview",
                                                                             "Draining",
                                                                             "Bye"};
 static_assert(!kNames.back().empty(), "every message has a name");

@@ -357,6 +357,21 @@ struct SamplesDone {
   std::vector<SampleReport> samples;  ///< `sample` is the index in the request's batch.
 };
 
+/// What an unfinished sample looks like. Best effort: the newest of each sample, at most one an interval. On data from
+/// the worker to the coordinator, which passes it on to the client.
+struct SamplePreview {
+  RequestId request;
+  ShardId shard;  ///< To a client: 0.
+  std::int64_t sample = 0;
+  std::int64_t step = 0;  ///< Steps done.
+  std::int64_t width = 0;
+  std::int64_t height = 0;
+  std::vector<std::uint8_t> rgb;  ///< [height, width, 3], at most kMaxPreviewSide either way.
+};
+
+/// Longest side of a preview, in pixels: two of them fit a message beside everything else.
+inline constexpr std::int64_t kMaxPreviewSide = 128;
+
 /// worker -> coordinator on control: give me no more; I leave when my samples are done.
 struct Draining {
   WorkerId worker;
@@ -369,7 +384,8 @@ struct Bye {
 using Message = std::variant<Want, Put, Got, Submit, Accepted, Refused, RequestProgress, Done,
                              DoneAck, Cancel, StatusQuery, ClusterStatus, Hello, Welcome, Rejected,
                              Attach, Attached, Rehello, Heartbeat, HeartbeatAck, Assign, Revoke,
-                             Yield, Yielded, WorkerProgress, SamplesDone, Draining, Bye>;
+                             Yield, Yielded, WorkerProgress, SamplesDone, SamplePreview, Draining,
+                             Bye>;
 
 /// The name of the message on the wire and in logs: "Submit", "Put", ...
 [[nodiscard]] std::string_view name_of(const Message& message);

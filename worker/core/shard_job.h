@@ -69,7 +69,7 @@ struct PreviewMade {
   std::int64_t step = 0;  ///< Steps done.
   std::int64_t width = 0;
   std::int64_t height = 0;
-  std::string rgb;  ///< [height, width, 3] bytes.
+  std::vector<std::uint8_t> rgb;  ///< [height, width, 3].
 };
 
 using EngineReport = std::variant<RowsFinished, ShardMoved, PassDone, SampleLeft, PreviewMade>;

@@ -81,6 +81,7 @@ class WorkerCore {
     double seconds = 0;
     std::vector<std::int64_t> sample_steps;
     std::map<std::int64_t, Leaving> leaving;  ///< By sample.
+    std::map<std::int64_t, SamplePreview> previews;  ///< The newest by sample, to send.
 
     [[nodiscard]] StreamId checkpoint_stream(ShardId move) const {
       return {StreamKind::kCheckpoint, assign.request, move};

@@ -209,7 +209,18 @@ void WorkerCore::on_report(const RowsFinished& rows) {
   tell_done(held, std::move(message));
 }
 
-void WorkerCore::on_report(const PreviewMade&) {}
+void WorkerCore::on_report(const PreviewMade& made) {
+  const auto found = shards_.find(made.shard);
+  if (found == shards_.end()) return;
+  found->second.previews[made.sample] = {found->second.assign.request,
+                                         made.shard,
+                                         made.sample,
+                                         made.step,
+                                         made.width,
+                                         made.height,
+                                         made.rgb};
+  if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
+}
 
 void WorkerCore::fail_all(Held& held, const Error& error) {
   SamplesDone message{id_, held.assign.shard, held.stream_upto, {}};
@@ -287,6 +298,10 @@ void WorkerCore::send_progress() {
   for (const ShardId shard : moved_) {
     const Held& held = shards_.at(shard);
     message.shards.push_back({shard, held.steps, held.seconds, held.sample_steps});
+  }
+  for (auto& [shard, held] : shards_) {
+    for (auto& [sample, preview] : held.previews) data(std::move(preview));
+    held.previews.clear();
   }
   moved_.clear();
   next_progress_.reset();

@@ -61,7 +61,8 @@ PreviewPicture preview_of(const at::Tensor& denoised, const LatentColours& colou
                                .permute({1, 2, 0})
                                .contiguous();
   PreviewPicture picture{bytes.size(1), bytes.size(0), {}};
-  picture.rgb.assign(reinterpret_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes());
+  const auto* const data = bytes.const_data_ptr<std::uint8_t>();
+  picture.rgb.assign(data, data + bytes.numel());
   return picture;
 }
 

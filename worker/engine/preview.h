@@ -3,9 +3,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <string>
+#include <vector>
 
 #include "shared/models/latent_colours.h"
+#include "shared/wire/messages.h"
 
 namespace pa {
 
@@ -13,11 +14,8 @@ namespace pa {
 struct PreviewPicture {
   std::int64_t width = 0;
   std::int64_t height = 0;
-  std::string rgb;
+  std::vector<std::uint8_t> rgb;
 };
-
-/// Longest side of a preview, in pixels.
-inline constexpr std::int64_t kMaxPreviewSide = 128;
 
 /// What a denoised latent [C, H, W] F32 roughly looks like, pixel for pixel; averaged down to a
 /// longest side of `size`, if that is positive, and of kMaxPreviewSide.

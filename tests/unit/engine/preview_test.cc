@@ -8,7 +8,7 @@ namespace {
 
 int at_pixel(const PreviewPicture& picture, std::int64_t y, std::int64_t x, std::int64_t colour) {
   const auto index = static_cast<std::size_t>((y * picture.width + x) * 3 + colour);
-  return static_cast<unsigned char>(picture.rgb[index]);
+  return picture.rgb[index];
 }
 
 TEST(Preview, OfPixelsIsThePicture) {
