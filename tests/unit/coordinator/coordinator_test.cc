@@ -427,6 +427,30 @@ TEST(Coordinator, AFailedSampleFailsTheRequestUnlessPartialIsAllowed) {
   EXPECT_THAT(h.last<Done>()->error.message, HasSubstr("sample 1 on w1: NaN at step 3"));
 }
 
+TEST(Coordinator, PassesPreviewsOfOpenSamplesOn) {
+  Harness h;
+  h.join(1, 1);
+  h.join(2, 1);
+  const RequestId request = h.submit(1, 2);
+  SamplePreview preview;
+  preview.shard = h.assigns(1)[0].shard;
+  preview.sample = h.assigns(1)[0].samples[0];
+  preview.step = 4;
+  preview.width = 2;
+  preview.height = 1;
+  preview.rgb = {1, 2, 3, 4, 5, 6};
+  h.feed(event::FromWorker{PeerId{202}, true, preview});  // Not its shard.
+  EXPECT_EQ(h.last<SamplePreview>(), nullptr);
+  SamplePreview wrong = preview;
+  wrong.width = 3;
+  h.feed(event::FromWorker{PeerId{201}, true, wrong});
+  EXPECT_EQ(h.last<SamplePreview>(), nullptr);
+  h.feed(event::FromWorker{PeerId{201}, true, preview});
+  ASSERT_NE(h.last<SamplePreview>(), nullptr);
+  EXPECT_EQ(h.last<SamplePreview>()->request, request);
+  EXPECT_EQ(h.last<SamplePreview>()->rgb, preview.rgb);
+}
+
 TEST(Coordinator, ForgetsTheOldestResultsOfVanishedClientsBeyondItsLimit) {
   CoordinatorOptions options;
   options.retention_bytes = 40;

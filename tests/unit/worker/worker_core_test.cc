@@ -252,5 +252,27 @@ TEST(WorkerCore, SendsProgressOnceAnInterval) {
   EXPECT_EQ(h.sent<WorkerProgress>()[0].shards[0].steps, 5);
 }
 
+TEST(WorkerCore, SendsTheNewestPreviewOfEachSampleOnceAnInterval) {
+  Harness h;
+  h.feed(worker_event::Ready{});
+  h.go_live();
+  const Assign assign = h.assign(1);
+  h.inputs_arrive(assign);
+  for (int step = 1; step <= 3; ++step) {
+    for (const std::int64_t sample : {0, 1}) {
+      h.feed(worker_event::Reported{PreviewMade{ShardId{1}, sample, step, 1, 1, {1, 2, 3}}});
+    }
+  }
+  h.feed(worker_event::Reported{PreviewMade{ShardId{9}, 0, 1, 1, 1, {1, 2, 3}}});  // Revoked.
+  EXPECT_TRUE(h.sent<SamplePreview>().empty());
+  h.advance(100ms);
+  ASSERT_EQ(h.sent<SamplePreview>().size(), 2u);
+  EXPECT_EQ(h.sent<SamplePreview>()[1].sample, 1);
+  EXPECT_EQ(h.sent<SamplePreview>()[1].step, 3);
+  EXPECT_EQ(h.sent<SamplePreview>()[1].request, assign.request);
+  h.advance(100ms);
+  EXPECT_EQ(h.sent<SamplePreview>().size(), 2u);
+}
+
 }  // namespace
 }  // namespace pa
