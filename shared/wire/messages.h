@@ -381,11 +381,11 @@ struct Bye {
   WorkerId worker;
 };
 
-using Message = std::variant<Want, Put, Got, Submit, Accepted, Refused, RequestProgress, Done,
-                             DoneAck, Cancel, StatusQuery, ClusterStatus, Hello, Welcome, Rejected,
-                             Attach, Attached, Rehello, Heartbeat, HeartbeatAck, Assign, Revoke,
-                             Yield, Yielded, WorkerProgress, SamplesDone, SamplePreview, Draining,
-                             Bye>;
+using Message =
+    std::variant<Want, Put, Got, Submit, Accepted, Refused, RequestProgress, Done, DoneAck, Cancel,
+                 StatusQuery, ClusterStatus, Hello, Welcome, Rejected, Attach, Attached, Rehello,
+                 Heartbeat, HeartbeatAck, Assign, Revoke, Yield, Yielded, WorkerProgress,
+                 SamplesDone, SamplePreview, Draining, Bye>;
 
 /// The name of the message on the wire and in logs: "Submit", "Put", ...
 [[nodiscard]] std::string_view name_of(const Message& message);

@@ -80,7 +80,7 @@ class WorkerCore {
     std::int64_t steps = 0;
     double seconds = 0;
     std::vector<std::int64_t> sample_steps;
-    std::map<std::int64_t, Leaving> leaving;  ///< By sample.
+    std::map<std::int64_t, Leaving> leaving;         ///< By sample.
     std::map<std::int64_t, SamplePreview> previews;  ///< The newest by sample, to send.
 
     [[nodiscard]] StreamId checkpoint_stream(ShardId move) const {
