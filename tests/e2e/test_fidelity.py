@@ -76,7 +76,7 @@ def forward(cluster, path, name, loras=()):
     """The output of the fixture's network for its inputs."""
     fixture = network(name)
     x, timestep = fixture.tensors["in.x"], fixture.tensors["in.timestep"]
-    document = {"op": "forward", "model": name, "samples": len(x)}
+    document = {"op": "forward", "model": name, "samples": len(x), "scheduling": "static"}
     if loras:
         document["loras"] = [{"name": lora, "strength": strength} for lora, strength in loras]
     request = tensors.write_request(path, document, x=x, timestep=timestep, **fixture.conditions())

@@ -93,7 +93,7 @@ double roundings(const nlohmann::json& config, const std::string& family) {
 }
 
 TEST_P(NetworkFixture, ComputesInHalfPrecisionWithinTheBound) {
-  constexpr double kGain = 4;
+  constexpr double kGain = 2;
   const auto rms = [](const at::Tensor& t) { return std::sqrt(t.pow(2).mean().item<double>()); };
   for (const auto& [dtype, unit] :
        {std::pair{"BF16", std::ldexp(1.0, -9)}, {"F16", std::ldexp(1.0, -12)}}) {
