@@ -39,28 +39,42 @@ class Walk {
   Walk(std::uint64_t seed, const NoisePlace& place, double low, double high)
       : seed_(seed), place_(place), low_(low), high_(high) {}
 
-  /// `increment`: of the node, which overlaps [low, high]. Nodes are visited from left to right.
+  /// `increment`: of the node, which overlaps [low, high]; given up to this. Nodes are visited from
+  /// left to right.
   void visit(const Node& node, const at::Tensor& increment) {
     if (low_ <= node.start && node.end <= high_) {
-      sum_ = sum_.defined() ? sum_ + increment : increment;
+      sum_ = sum_.defined() ? sum_.add_(increment) : increment;
       return;
     }
-    // Float32 throughout, operation by operation as torchsde.
-    const double scale = 1.0 / (node.end - node.start);
-    const double to_middle = node.middle() - node.start;
-    const double from_middle = node.end - node.middle();
-    const std::array<std::uint64_t, 2> key{node.path, node.depth};
-    at::Tensor left = randn(seed_of(seed_, key)).mul_(std::sqrt(to_middle * from_middle * scale));
-    left = (increment * to_middle).mul_(scale).add_(left);
+    const at::Tensor left = split(node, increment);  // The increment is now the right half's.
     if (low_ >= node.middle()) {
-      visit(node.right(), increment - left);
+      visit(node.right(), increment);
     } else if (high_ <= node.middle()) {
       visit(node.left(), left);
     } else {
-      const at::Tensor right = increment - left;
       visit(node.left(), left);
-      visit(node.right(), right);
+      visit(node.right(), increment);
     }
+  }
+
+  /// Returns the increment of a node's left half, and makes its own that of the right half. Float32,
+  /// operation by operation as torchsde.
+  [[nodiscard]] at::Tensor split(const Node& node, const at::Tensor& increment) const {
+    const double inverse = 1.0 / (node.end - node.start);
+    const double to_middle = node.middle() - node.start;
+    const double from_middle = node.end - node.middle();
+    const std::array<std::uint64_t, 2> key{node.path, node.depth};
+    at::Tensor left = randn(seed_of(seed_, key));
+    const auto spread = static_cast<float>(std::sqrt(to_middle * from_middle * inverse));
+    const auto length = static_cast<float>(to_middle);
+    const auto scale = static_cast<float>(inverse);
+    float* const lefts = left.mutable_data_ptr<float>();
+    float* const rights = increment.mutable_data_ptr<float>();
+    for (std::int64_t i = 0; i < left.numel(); ++i) {
+      lefts[i] = rights[i] * length * scale + lefts[i] * spread;
+      rights[i] -= lefts[i];
+    }
+    return left;
   }
 
   [[nodiscard]] at::Tensor randn(std::uint32_t seed) const {
