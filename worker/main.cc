@@ -63,6 +63,7 @@ WorkerOptions options_of(const WorkerConfig& config, const ComputeReady& ready) 
   hello.models = ready.models;
   hello.credit_samples = config.limits.credit_samples;
   hello.max_rows = config.limits.max_rows;
+  hello.yields = true;
   hello.window = config.limits.window_bytes;
   return options;
 }

@@ -229,8 +229,7 @@ void Coordinator::check_invariants() const {
       assigned += std::ssize(found->second.open);
     }
     PA_CHECK(assigned == worker.assigned);
-    PA_CHECK(assigned <=
-             worker.hello.max_rows + std::max<std::int64_t>(worker.hello.credit_samples, 1));
+    PA_CHECK(assigned + worker.inbound <= most_samples(worker));
     PA_CHECK(worker.leaving == leaving[id] && worker.inbound == inbound[id]);
   }
   PA_CHECK(lost_.size() <= kLostWorkersRemembered);

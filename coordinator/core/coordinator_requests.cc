@@ -48,7 +48,7 @@ void Coordinator::on(const event::Submitted& event) {
   job.admitted = std::move(admitted).value();
   job.model = *workers_.model(job.request.model);
   characterise(job);
-  job.payer = std::to_string(event.peer.value);
+  job.payer = event.who.empty() ? std::to_string(event.peer.value) : event.who;
   job.samples.resize(static_cast<std::size_t>(job.request.samples));
   if (const Status feasible = check_deadline(job); !feasible.ok())
     return refuse(event.peer, submit.request, feasible.error());

@@ -273,7 +273,11 @@ void Coordinator::apply(const View& now, const LevelPlan& plan, bool anew) {
     const double pass = now.snapshot.devices[here].cost(
         std::max<std::int64_t>(1, std::min(now.snapshot.devices[here].limit, from.assigned)));
     if ((sample.left - 1) * pass <= kMoveGain * move_seconds_) continue;
-    ask_to_leave(*job, number, to < 0 ? WorkerId{0} : now.workers[static_cast<std::size_t>(to)]);
+    const WorkerId target = to < 0 ? WorkerId{0} : now.workers[static_cast<std::size_t>(to)];
+    if (const Worker* full = workers_.find(target);
+        full != nullptr && full->assigned + full->inbound >= most_samples(*full))
+      continue;
+    ask_to_leave(*job, number, target);
   }
 }
 
@@ -430,7 +434,7 @@ Job* Coordinator::next_job(const Worker& worker) {
 
 void Coordinator::feed_worker(Worker& worker) {
   if (worker.state != WorkerState::kLive) return;
-  const std::int64_t most = worker.hello.max_rows + worker.hello.credit_samples;
+  const std::int64_t most = most_samples(worker);
   std::map<RequestId, std::vector<std::int64_t>> given;
   std::int64_t held = worker.assigned - worker.leaving + worker.inbound;
   std::int64_t all = worker.assigned + worker.inbound;

@@ -214,8 +214,8 @@ void Coordinator::dispatch() {
     Worker* worker = workers_.find(id);
     if (worker == nullptr || worker->state != WorkerState::kLive) continue;
     while (queues_.contains(id)) {
-      const std::int64_t room =
-          std::max<std::int64_t>(worker->hello.credit_samples, 1) - worker->assigned;
+      const std::int64_t room = std::max<std::int64_t>(worker->hello.credit_samples, 1) -
+                                worker->assigned - worker->inbound;
       if (room <= 0) break;
       Job& job = jobs_.at(queues_.at(id).begin()->second);
       std::deque<std::int64_t>& planned = job.planned.at(id);

@@ -36,13 +36,15 @@ struct LevelSnapshot {
 
 /// How to level. No setting is best everywhere; rehearsal finds which is best now.
 struct LevelSetting {
-  double grain = 1;  ///< A batch is no larger than lets so many passes end before the finish.
-  double drop =
-      1;  ///< A device that cannot end so many passes before the finish gets nothing. 0: nobody moves once
-          ///< all are placed. Infinite: the best device alone.
-  bool share =
-      false;  ///< The queue counts as the slowest place, so running samples may go back to it.
-  double epoch = 0.5;  ///< Level again after this part of the remaining time.
+  /// A batch is no larger than lets so many passes end before the finish.
+  double grain = 1;
+  /// A device that cannot end so many passes before the finish gets nothing. 0: nobody moves once all
+  /// are placed. Infinite: the best device alone.
+  double drop = 1;
+  /// The queue counts as the slowest place, so running samples may go back to it.
+  bool share = false;
+  /// Level again after this part of the remaining time.
+  double epoch = 0.5;
 
   friend bool operator==(const LevelSetting&, const LevelSetting&) = default;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -40,6 +41,11 @@ struct Worker {
   TimePoint
       pass_began;  ///< The pass it last told of, or its first work; meaningful if it holds any.
 };
+
+/// Samples that a worker may hold, those on their way to it included: a pass of them, and its credit.
+[[nodiscard]] inline std::int64_t most_samples(const Worker& worker) {
+  return worker.hello.max_rows + std::max<std::int64_t>(worker.hello.credit_samples, 1);
+}
 
 /// What a worker of this name has done since the coordinator started, over all its registrations.
 struct WorkerTotals {

@@ -78,6 +78,25 @@ class DeisTime {
   double base_ = 0;
 };
 
+/// (b - a) times the mean of f over 10000 points from a to b, both included: what zju-pi/diff-sampler
+/// takes for the integral. Where the points are close, for what f does near 0, it follows from the
+/// integral (Euler-Maclaurin), so that a step costs microseconds.
+double mean_of_points(double a, double b, const std::function<double(double)>& f) {
+  constexpr int kPoints = 10000;
+  const double h = (b - a) / (kPoints - 1);
+  double sum = 0;
+  if (b < 1000.0 * std::abs(h)) {
+    for (int k = 0; k < kPoints; ++k) sum += f(a + h * k);
+    return sum * (b - a) / kPoints;
+  }
+  const auto slope = [&](double t) { return (f(t * 1.0001) - f(t * 0.9999)) / (t * 0.0002); };
+  // Over the root of t, since f goes as one over it towards 0.
+  const double integral = integrate(std::sqrt(a), std::sqrt(b),
+                                    [&](double root) { return f(root * root) * 2.0 * root; });
+  sum = integral + h / 2.0 * (f(a) + f(b)) + h * h / 12.0 * (slope(b) - slope(a));
+  return sum * (kPoints - 1) / kPoints;
+}
+
 Expr gradient_steps(const Run& run, Expr x, bool cfg_pp) {
   const double gamma = run.options.number("ge_gamma");
   std::optional<Expr> before;
@@ -140,22 +159,18 @@ Expr ipndm_v(const Run& run, Expr x) {
                       });
 }
 
-// DEIS-tAB, Zhang and Chen 2022 (arXiv 2204.13902). The integrals are sums over 10000 points, both
-// ends included, as zju-pi/diff-sampler has them. A quarter of a millisecond a step.
+// DEIS-tAB, Zhang and Chen 2022 (arXiv 2204.13902).
 Expr deis(const Run& run, Expr x) {
-  constexpr int kPoints = 10000;
   const DeisTime time;
   std::vector<double> times;
   for (const double sigma : run.sigmas) times.push_back(time.at(sigma));
   const auto weights = [&](std::size_t i, std::size_t count) -> std::vector<double> {
     if (count == 1) return {run.sigmas[i + 1] - run.sigmas[i]};
     const std::vector<double> nodes = newest(times, i, count);
-    const double length = times[i + 1] - times[i];
-    std::vector<double> sums(count);
-    for (int k = 0; k < kPoints; ++k) {
-      const double at = times[i] + length * k / (kPoints - 1);
-      const double weight = time.speed(at) * length / kPoints;
-      for (std::size_t j = 0; j < count; ++j) sums[j] += weight * lagrange(nodes, j, at);
+    std::vector<double> sums;
+    for (std::size_t j = 0; j < count; ++j) {
+      sums.push_back(mean_of_points(
+          times[i], times[i + 1], [&](double t) { return time.speed(t) * lagrange(nodes, j, t); }));
     }
     return sums;
   };

@@ -96,16 +96,23 @@ double lagrange(std::span<const double> nodes, std::size_t j, double u) {
   return value;
 }
 
+double integrate(double a, double b, const std::function<double(double)>& f) {
+  const GaussRule& gauss = gauss_rule();
+  double sum = 0;
+  for (std::size_t i = 0; i < kGaussPoints; ++i) {
+    sum += gauss.weights[i] * f(0.5 * (a + b) + 0.5 * (b - a) * gauss.points[i]);
+  }
+  return 0.5 * (b - a) * sum;
+}
+
 std::vector<double> adams_weights(std::span<const double> nodes, double a, double b,
                                   const std::function<double(double)>& weight) {
-  const GaussRule& gauss = gauss_rule();
-  std::vector<double> sums(nodes.size());
-  for (std::size_t i = 0; i < kGaussPoints; ++i) {
-    const double u = 0.5 * (a + b) + 0.5 * (b - a) * gauss.points[i];
-    const double w = 0.5 * (b - a) * gauss.weights[i] * (weight ? weight(u) : 1.0);
-    for (std::size_t j = 0; j < nodes.size(); ++j) sums[j] += w * lagrange(nodes, j, u);
+  std::vector<double> weights;
+  for (std::size_t j = 0; j < nodes.size(); ++j) {
+    weights.push_back(integrate(
+        a, b, [&](double u) { return (weight ? weight(u) : 1.0) * lagrange(nodes, j, u); }));
   }
-  return sums;
+  return weights;
 }
 
 std::vector<double> newest(std::span<const double> values, std::size_t i, std::size_t count) {

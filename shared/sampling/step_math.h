@@ -36,8 +36,11 @@ struct AncestralSplit {
 /// The j-th Lagrange polynomial of `nodes` at u: 1 at node j, 0 at the others.
 [[nodiscard]] double lagrange(std::span<const double> nodes, std::size_t j, double u);
 
+/// The integral of f over [a, b] by 24 Gauss-Legendre points: exact to rounding for smooth f.
+[[nodiscard]] double integrate(double a, double b, const std::function<double(double)>& f);
+
 /// Integrals over [a, b] of weight(u) times each Lagrange polynomial of `nodes`, by 24 Gauss-Legendre
-/// points: exact to rounding for smooth weights. `weight` may be null, for 1.
+/// points. `weight` may be null, for 1.
 [[nodiscard]] std::vector<double> adams_weights(std::span<const double> nodes, double a, double b,
                                                 const std::function<double(double)>& weight);
 

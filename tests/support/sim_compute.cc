@@ -105,6 +105,7 @@ void SimCompute::begin_pass() {
     }
   }
   if (pass_.empty()) return;
+  pass_shape_ = row_shape();  // A shard may be gone when its pass ends.
   const auto rows = std::ssize(pass_);
   if (speed_.memory_rows > 0 && rows > speed_.memory_rows) {
     row_limit_ = rows / 2;
@@ -132,7 +133,7 @@ void SimCompute::end_pass() {
     if (--found->steps_left[static_cast<std::size_t>(row)] == 0)
       ended.emplace_back(finish(*found, row));
   }
-  reports_.emplace_back(PassDone{"sim", std::ssize(pass_), seconds, seconds, row_shape(), true});
+  reports_.emplace_back(PassDone{"sim", std::ssize(pass_), seconds, seconds, pass_shape_, true});
   for (const auto& [id, count] : steps) {
     const auto found =
         std::find_if(shards_.begin(), shards_.end(),

@@ -70,6 +70,7 @@ class SimCompute : public ComputeLink {
   std::vector<std::pair<ShardId, std::int64_t>> pass_;  ///< Rows of the running pass.
   std::optional<TimePoint> pass_ends_;
   Duration pass_takes_{};
+  Shape pass_shape_;
   std::mt19937_64 random_;
   std::int64_t row_limit_ = 1 << 20;  ///< Learned from passes that found no memory.
   std::deque<EngineReport> reports_;
