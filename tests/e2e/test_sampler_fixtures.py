@@ -53,7 +53,7 @@ class Fixture(tensors.File):
             "op": "sample", "model": self.model(), "samples": len(noise), "seed": told["seed"],
             "sampler": {"name": told["sampler"], "options": told.get("options", {})},
             "sigmas": [float(sigma) for sigma in sigmas], "leftover_noise": bool(sigmas[-1] > 0),
-            "guidance": {"cfg": told["cfg"]}, **lists,
+            "guidance": {"cfg": told["cfg"]}, "scheduling": "static", **lists,
         }
         arrays["latent"] = self.tensors["in.latent"]
         if told.get("disable_noise"):
