@@ -107,6 +107,8 @@ struct Fields<Submit> {
     v.may("window", m.window);
     v.may("result_from", m.result_from);
     v.may("result_run", m.result_run);
+    v.may("sharing", m.sharing);
+    v.may("segment", m.segment);
   }
 };
 
@@ -128,6 +130,7 @@ struct Fields<Accepted> {
     v.need("run", m.run);
     v.need("result", m.result);
     v.may("plan", m.plan);
+    v.may("segment", m.segment);
   }
 };
 
@@ -288,6 +291,8 @@ struct Fields<ClusterStatus> {
     v.may("uptime_seconds", m.uptime_seconds);
     v.may("workers", m.workers);
     v.may("requests", m.requests);
+    v.may("part", m.part);
+    v.may("more", m.more);
   }
 };
 
@@ -329,6 +334,7 @@ struct Fields<Attach> {
   static void visit(auto& v, auto& m) {
     v.need("worker", m.worker);
     v.need("boot", m.boot);
+    v.may("sharing", m.sharing);
   }
 };
 
@@ -360,6 +366,15 @@ struct Fields<HeartbeatAck> {
 };
 
 template <>
+struct Fields<Source> {
+  static void visit(auto& v, auto& m) {
+    v.need("offset", m.offset);
+    v.need("bytes", m.bytes);
+    v.need("at", m.at);
+  }
+};
+
+template <>
 struct Fields<Assign> {
   static void visit(auto& v, auto& m) {
     v.need("shard", m.shard);
@@ -369,6 +384,9 @@ struct Fields<Assign> {
     v.may("tensors", m.tensors);
     v.need("result", m.result);
     v.may("attempt", m.attempt);
+    v.may("segment", m.segment);
+    v.may("sources", m.sources);
+    v.may("result_segment", m.result_segment);
   }
 };
 
@@ -401,6 +419,7 @@ struct Fields<SamplesDone> {
     v.need("shard", m.shard);
     v.need("stream_upto", m.stream_upto);
     v.need("samples", m.samples);
+    v.may("in_place", m.in_place);
   }
 };
 

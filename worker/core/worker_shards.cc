@@ -24,12 +24,12 @@ void WorkerCore::on(const worker_event::Assigned& event) {
                     internal("the coordinator sent a shard whose result does not fit its samples"));
   }
   held.body = *event.body;
-  if (layout->total == 0) return run(held);
+  if (layout->total == 0 || event.inputs_here) return run(held);
   std::uint64_t bytes = 0;
   for (const TensorSpec& spec : assign.tensors) bytes += *byte_size(spec);
   held.inputs = BufferId{++last_buffer_};
   emit(worker_action::Allocate{held.inputs, layout->total, assign.shard});
-  emit(worker_action::Receive{held.input_stream(), held.inputs, bytes});
+  emit(worker_action::Receive{held.input_stream(), held.inputs, bytes, assign.segment != 0});
 }
 
 void WorkerCore::on(const worker_event::NoMemory& event) {
@@ -46,6 +46,8 @@ void WorkerCore::on(const StreamArrived& event) {
   emit(worker_action::Close{event.stream});
   run(found->second);
 }
+
+void WorkerCore::on(const StreamBroken&) {}  // the coordinator's shards are its own to spoil
 
 void WorkerCore::on(const StreamSent&) {}  // Revoke tells when the coordinator is content
 
@@ -67,7 +69,13 @@ void WorkerCore::run(Held& held) {
 }
 
 void WorkerCore::on(const worker_event::Reported& event) {
-  std::visit([this](const auto& report) { on_report(report); }, event.report);
+  if (const auto* rows = std::get_if<RowsFinished>(&event.report)) {
+    on_report(*rows, event.in_place);
+  } else if (const auto* moved = std::get_if<ShardMoved>(&event.report)) {
+    on_report(*moved);
+  } else {
+    on_report(std::get<PassDone>(event.report));
+  }
 }
 
 void WorkerCore::on_report(const PassDone&) {
@@ -91,15 +99,15 @@ void WorkerCore::on_report(const ShardMoved& moved) {
   if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
 }
 
-void WorkerCore::on_report(const RowsFinished& rows) {
+void WorkerCore::on_report(const RowsFinished& rows, bool in_place) {
   const auto found = shards_.find(rows.shard);
   if (found == shards_.end()) return;
   Held& held = found->second;
   const auto count = std::ssize(rows.samples);
   PA_CHECK(count > 0 && rows.first_row >= 0 && rows.first_row + count <= held.rows());
   held.rows_done += count;
-  SamplesDone message{id_, rows.shard, held.stream_upto, rows.samples};
-  if (!rows.bytes.empty()) {
+  SamplesDone message{id_, rows.shard, held.stream_upto, rows.samples, in_place};
+  if (!rows.bytes.empty() && !in_place) {
     const std::uint64_t row = *row_bytes(held.assign.result);
     PA_CHECK(rows.bytes.size() == row * static_cast<std::uint64_t>(count));
     const BufferId buffer{++last_buffer_};
@@ -178,6 +186,7 @@ void WorkerCore::forget(ShardId shard, bool cancel) {
   }
   emit(worker_action::Close{held.input_stream()});
   emit(worker_action::Close{held.result_stream()});
+  emit(worker_action::Unshare{shard});
   if (held.inputs.value != 0) emit(worker_action::Release{held.inputs});
   for (const BufferId buffer : held.results) emit(worker_action::Release{buffer});
   shards_.erase(found);
