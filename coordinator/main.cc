@@ -91,6 +91,7 @@ class Program {
     streams.window_bytes = config_.limits.window_bytes;
     ZmqOptions zmq;
     zmq.chunk_bytes = config_.limits.chunk_bytes;
+    zmq.share_memory = config_.share_memory;
     Result<std::optional<TcpListener>> tcp = tcp_listener(config_);
     if (!tcp.ok()) return fail(tcp.error());
     auto transport = ZmqServer::bind(config_.endpoints, zmq, std::move(*tcp));
@@ -157,6 +158,7 @@ class Program {
     const Coordinator& core = node.core();
     metrics_.set_load(core.active_requests(), core.waiting_samples());
     metrics_.set_messages_rejected(transport.rejected());
+    metrics_.set_stream_bytes(node.streams().sent_bytes(), node.streams().copied_bytes());
     const TimePoint now = steady_now();
     const double unix_now =
         std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();

@@ -15,6 +15,7 @@
 
 #include "clients/cli/commands.h"
 #include "clients/cli/exit_code.h"
+#include "clients/cli/free_port.h"
 #include "clients/cli/json_text.h"
 #include "clients/cli/local_cluster.h"
 #include "clients/cpp/client.h"
@@ -63,6 +64,13 @@ Result<LocalClusterOptions> options_of(const BenchCommand& command, const std::s
   options.state = folder + "/state";
   options.models_dir = folder + "/models";
   options.max_rows = std::min(command.batch, kMostRows);
+  options.share_memory = command.path == BenchCommand::Path::kShared;
+  if (command.path == BenchCommand::Path::kTcp) {
+    PA_ASSIGN(const std::vector<int> ports, free_ports(1));
+    // Two more are needed; whether they are free shows when the coordinator starts.
+    options.tcp = "tcp://127.0.0.1:" + std::to_string(std::min(ports[0], 65533));
+    options.workers_over_tcp = true;
+  }
   options.credit_samples = std::min(std::max<std::int64_t>(command.batch, 16), kMostCredit);
   for (std::size_t i = 0; i < 2; ++i) {
     WorkerSpec worker;
@@ -150,6 +158,9 @@ class Batches {
       output = pool_.allocate(bytes);
       return output;
     };
+    callbacks.on_shared_result = [&](const Accepted&, Buffer result) {
+      output = std::move(result);
+    };
     const RequestId id = submission.id;
     PA_ASSIGN(const Outcome outcome, client_.run(std::move(submission), std::move(callbacks)));
     const TimePoint done = steady_now();
@@ -218,7 +229,9 @@ int bench(const BenchCommand& command, const std::string& folder) {
   LocalCluster& cluster = **started;
   ClientOptions client_options;
   client_options.patience = kBatchPatience;
-  auto client = Client::connect(cluster.file().client, client_options);
+  client_options.keys = cluster.keys_dir() + "/client.secret";
+  auto client =
+      Client::connect(options->tcp.empty() ? cluster.file().client : options->tcp, client_options);
   if (!client.ok()) return fail(client.error());
   if (const Status ready = wait_until_ready(cluster, **client); !ready.ok())
     return fail(ready.error());

@@ -143,6 +143,11 @@ void add_up(CLI::App& app, UpOptions& options) {
 
 void add_bench(CLI::App& app, BenchCommand& command, bool& local) {
   app.add_flag("--local", local, "Start a cluster of two workers for it")->required();
+  app.add_option("--path", command.path, "How bytes go: shared memory, sockets, or TCP with CURVE")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, BenchCommand::Path>{{"shared", BenchCommand::Path::kShared},
+                                                    {"sockets", BenchCommand::Path::kSockets},
+                                                    {"tcp", BenchCommand::Path::kTcp}}));
   app.add_option("--model", command.model, "What the workers do")
       ->check(CLI::IsMember({"noop", "sleep"}));
   app.add_option("--batch", command.batch, "Samples of a batch")->check(CLI::Range(1, 65536));
@@ -257,6 +262,12 @@ std::variant<Command, int> parse_command_line(int argc, const char* const* argv)
                    "Let the key in as a client of this name; adds it to allow.yaml")
       ->type_name("NAME");
 
+  DoctorCommand doctor;
+  CLI::App* doctor_app =
+      app.add_subcommand("doctor", "What is wrong with this box, or the way to its cluster");
+  add_where(*doctor_app, doctor.where);
+  doctor_app->add_flag("--json", doctor.json, "As one line of JSON");
+
   BenchCommand bench;
   bool local = false;
   CLI::App* bench_app = app.add_subcommand("bench", "Load, for the benchmark against peers");
@@ -307,6 +318,7 @@ std::variant<Command, int> parse_command_line(int argc, const char* const* argv)
   if (*cancel_app) return Command(std::move(cancel));
   if (*inspect_app) return Command(std::move(inspect));
   if (*keygen_app) return Command(std::move(keygen));
+  if (*doctor_app) return Command(std::move(doctor));
   return Command(std::move(bench));
 }
 

@@ -57,6 +57,11 @@ struct InspectCommand {
   bool all = false;
 };
 
+struct DoctorCommand {
+  Where where;
+  bool json = false;
+};
+
 struct KeygenCommand {
   std::string out_dir;
   std::string name;
@@ -81,6 +86,9 @@ struct UpCommand {
 
 /// `pa bench --local`: the contract of an external program in the peers' benchmark.
 struct BenchCommand {
+  /// How bytes go: shared memory, ipc sockets, or TCP with CURVE on loopback.
+  enum class Path : std::uint8_t { kShared, kSockets, kTcp };
+  Path path = Path::kShared;
   std::string model = "noop";  ///< "noop" or "sleep".
   std::int64_t batch = 1;
   std::int64_t sample_bytes = 64;
@@ -94,13 +102,14 @@ struct BenchCommand {
 };
 
 using Command = std::variant<RunCommand, StatusCommand, CancelCommand, InspectCommand,
-                             KeygenCommand, UpCommand, BenchCommand>;
+                             KeygenCommand, DoctorCommand, UpCommand, BenchCommand>;
 
 [[nodiscard]] int run(const RunCommand& command);
 [[nodiscard]] int run(const StatusCommand& command);
 [[nodiscard]] int run(const CancelCommand& command);
 [[nodiscard]] int run(const InspectCommand& command);
 [[nodiscard]] int run(const KeygenCommand& command);
+[[nodiscard]] int run(const DoctorCommand& command);
 [[nodiscard]] int run(const UpCommand& command);
 [[nodiscard]] int run(const BenchCommand& command);
 

@@ -12,8 +12,10 @@
 #include <thread>
 
 #include "clients/cli/free_port.h"
+#include "shared/io/allow_list.h"
 #include "shared/io/clock.h"
 #include "shared/io/cores.h"
+#include "shared/io/curve_keys.h"
 #include "shared/io/endpoints.h"
 
 namespace pa::cli {
@@ -153,10 +155,15 @@ Status LocalCluster::write_configurations() {
   };
 
   const std::string coordinator = options_.state + "/coordinator";
-  PA_TRY(write_text(coordinator + ".yaml",
-                    "run_dir: " + yaml(run_dir_) +
-                        "\njournal:\n  folder: " + yaml(options_.state + "/journal") +
-                        "\nhttp:\n  port: " + std::to_string(ports[0]) + "\n"));
+  std::string settings = "run_dir: " + yaml(run_dir_) +
+                         "\nshare_memory: " + (options_.share_memory ? "true" : "false") +
+                         "\njournal:\n  folder: " + yaml(options_.state + "/journal") +
+                         "\nhttp:\n  port: " + std::to_string(ports[0]) + "\n";
+  if (!options_.tcp.empty()) {
+    PA_TRY(make_keys());
+    settings += "tcp:\n  address: " + yaml(options_.tcp) + "\n  keys: " + yaml(keys_dir()) + "\n";
+  }
+  PA_TRY(write_text(coordinator + ".yaml", settings));
   file_.coordinator.metrics = metrics_url(ports[0]);
   add("coordinator", "pa-coordinator", coordinator, file_.coordinator);
 
@@ -171,10 +178,13 @@ Status LocalCluster::write_configurations() {
   for (std::size_t i = 0; i < options_.workers.size(); ++i) {
     const WorkerSpec& worker = options_.workers[i];
     const std::string base = options_.state + "/worker-" + worker.name;
+    const std::string connect =
+        options_.workers_over_tcp
+            ? "address: " + yaml(options_.tcp) + "\n  keys: " + yaml(keys_dir() + "/worker.secret")
+            : "run_dir: " + yaml(run_dir_);
     std::string text = "name: " + yaml(worker.name) + "\ndevice: " + yaml(worker.device) +
                        "\nweight: " + std::to_string(worker.weight) +
-                       "\nmodels: " + yaml(options_.models_dir) +
-                       "\nconnect:\n  run_dir: " + yaml(run_dir_) +
+                       "\nmodels: " + yaml(options_.models_dir) + "\nconnect:\n  " + connect +
                        "\nhttp:\n  port: " + std::to_string(ports[i + 1]) + "\n";
     if (worker.device == "cpu") text += "threads: " + std::to_string(threads) + "\n";
     if (!worker.sim.empty()) text += "sim: " + yaml(worker.sim) + "\n";
@@ -191,6 +201,20 @@ Status LocalCluster::write_configurations() {
     members_.back()->options.environment = {{"OMP_WAIT_POLICY", "PASSIVE"}};
   }
   return {};
+}
+
+std::string LocalCluster::keys_dir() const { return options_.state + "/keys"; }
+
+Status LocalCluster::make_keys() {
+  const std::string list = keys_dir() + "/allow.yaml";
+  const auto make = [&](const std::string& name, std::optional<Identity> identity) -> Status {
+    if (fs::exists(keys_dir() + "/" + name + ".secret")) return {};
+    PA_ASSIGN(const CurveKeys keys, create_curve_keys(keys_dir(), name));
+    return identity ? append_allowed(list, *identity, keys.public_key) : Status{};
+  };
+  PA_TRY(make(kCoordinatorKeys, std::nullopt));
+  PA_TRY(make("worker", Identity{Role::kWorker, "*"}));
+  return make("client", Identity{Role::kClient, "client"});
 }
 
 Status LocalCluster::launch(Member& member, TimePoint now) {

@@ -24,6 +24,9 @@ struct LocalClusterOptions {
   std::int64_t threads = 0;         ///< Of each CPU worker; 0: the cores shared out.
   std::int64_t max_rows = 0;        ///< Of each worker; 0: its own default.
   std::int64_t credit_samples = 0;  ///< Likewise.
+  bool share_memory = true;         ///< As the coordinator's setting.
+  std::string tcp;  ///< "tcp://IP:PORT" to listen at, too, with keys made on the spot.
+  bool workers_over_tcp = false;  ///< The workers connect there.
 };
 
 /// The models that came with this program: installed, or in the source tree it was built in. Empty if
@@ -54,6 +57,8 @@ class LocalCluster {
   LocalCluster& operator=(const LocalCluster&) = delete;
 
   [[nodiscard]] const ClusterFile& file() const { return file_; }
+  /// Where the keys for options.tcp are: coordinator's, "worker" and "client".
+  [[nodiscard]] std::string keys_dir() const;
 
   /// Sees to the children. Call about ten times a second.
   ///
@@ -70,6 +75,7 @@ class LocalCluster {
   LocalCluster(LocalClusterOptions options, Report report);
   [[nodiscard]] Status prepare();
   [[nodiscard]] Status write_configurations();
+  [[nodiscard]] Status make_keys();
   [[nodiscard]] Status launch(Member& member, TimePoint now);
   void ended(Member& member, const Exit& exit, TimePoint now);
   [[nodiscard]] Status save();

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
+#include <map>
 #include <random>
 #include <utility>
 
@@ -43,6 +45,7 @@ RequestId make_request_id() {
 Client::Client(std::unique_ptr<ClientTransport> transport, Pollable& source, std::string endpoint,
                ClientOptions options)
     : transport_(std::move(transport)),
+      memory_(*transport_),
       endpoint_(std::move(endpoint)),
       options_(options),
       streams_(StreamOptions{.window_bytes = options.window_bytes}) {
@@ -80,6 +83,7 @@ Result<Outcome> Client::run(Submission submission, JobCallbacks callbacks,
   options.first_answer = options_.first_answer;
   options.patience = options_.patience;
   options.window_bytes = options_.window_bytes;
+  options.memory = &memory_;
   const BufferId first{next_buffer_};
   next_buffer_ += submission.tensors.size() + 1;
   ClientJob job(streams_, first, std::move(submission), std::move(options), std::move(callbacks));
@@ -157,13 +161,21 @@ Status Client::ask(const Message& question, Duration limit, const Answer& answer
 
 Result<ClusterStatus> Client::status(Duration limit) {
   const std::uint64_t tag = next_tag_++;
-  ClusterStatus answer;
+  std::map<std::uint64_t, ClusterStatus> parts;
+  std::uint64_t wanted = 0;  // Not known yet.
   PA_TRY(ask(StatusQuery{tag}, limit, [&](Message& message) {
     auto* status = std::get_if<ClusterStatus>(&message);
     if (status == nullptr || status->tag != tag) return false;
-    answer = std::move(*status);
-    return true;
+    if (!status->more) wanted = status->part + 1;
+    parts.insert_or_assign(status->part, std::move(*status));
+    return parts.size() == wanted;
   }));
+  ClusterStatus answer = std::move(parts.at(0));
+  for (auto part = std::next(parts.begin()); part != parts.end(); ++part) {
+    std::ranges::move(part->second.workers, std::back_inserter(answer.workers));
+    std::ranges::move(part->second.requests, std::back_inserter(answer.requests));
+  }
+  answer.more = false;
   return answer;
 }
 

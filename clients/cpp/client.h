@@ -66,6 +66,11 @@ class Client {
   /// ends, since what a socket still holds goes with it.
   void settle(Duration limit);
 
+  /// Bytes of inputs and results copied so far.
+  [[nodiscard]] std::uint64_t copied_bytes() const {
+    return memory_.copied_bytes() + streams_.copied_bytes();
+  }
+
   /// Who would do what if the request were run now. Sends no tensor.
   [[nodiscard]] Result<Accepted> plan(Submission submission);
 
@@ -89,6 +94,7 @@ class Client {
   [[nodiscard]] Status ask(const Message& question, Duration limit, const Answer& answered);
 
   std::unique_ptr<ClientTransport> transport_;
+  ClientMemory memory_;
   Loop loop_;
   std::string endpoint_;
   ClientOptions options_;

@@ -1,6 +1,7 @@
 #include "clients/cpp/client_job.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "shared/io/digest.h"
@@ -69,11 +70,13 @@ void ClientJob::start(TimePoint now, std::vector<Outgoing>& out) {
   }
   const Result<InputLayout> layout = input_layout(specs);
   if (!layout.ok()) return finish(layout.error());
+  if (!submission_.plan_only && total >= kShareFromBytes) share_inputs(*layout);
   send_submit(now, out);
   if (submission_.plan_only || total == 0) return;
 
-  // Little goes along unasked and spares a round trip; the coordinator asks for much.
-  eager_ = total <= kEagerBytes;
+  // Little goes along unasked and spares a round trip; the coordinator asks for much, and for what it
+  // was given in shared memory and cannot have that way.
+  eager_ = total <= kEagerBytes && submit_.segment == 0;
   streams_.send(input_stream(), kCoordinator, eager_ ? kEagerBytes : 0, 0, now);
   std::uint64_t left = total;
   for (std::size_t i = 0; i < submission_.tensors.size(); ++i) {
@@ -86,7 +89,22 @@ void ClientJob::start(TimePoint now, std::vector<Outgoing>& out) {
   }
 }
 
+void ClientJob::share_inputs(const InputLayout& layout) {
+  if (options_.memory == nullptr || options_.memory->token() == 0) return;
+  std::vector<ClientMemory::Part> parts;
+  for (std::size_t i = 0; i < submission_.tensors.size(); ++i) {
+    parts.push_back({submission_.tensors[i].bytes, layout.offsets[i]});
+  }
+  if (std::optional<Segment> placed = options_.memory->place(layout.total, parts)) {
+    inputs_ = std::move(*placed);
+    submit_.segment = first_buffer_.value;
+  }
+}
+
 void ClientJob::send_submit(TimePoint now, std::vector<Outgoing>& out) {
+  if (options_.memory != nullptr) submit_.sharing = options_.memory->token();
+  // If it does not arrive, the coordinator asks for the bytes.
+  if (inputs_) (void)options_.memory->hand_over(submit_.segment, inputs_);
   submit_.result_from = arrived_;
   submit_.result_run = accepted_ ? accepted_->run : 0;
   out.push_back(to_coordinator(submit_));
@@ -148,7 +166,7 @@ void ClientJob::on_accepted(const Accepted& accepted, TimePoint now, std::vector
   const BufferId buffer{first_buffer_.value + submission_.tensors.size()};
   if (!accepted_) {
     const Result<std::uint64_t> bytes = byte_size(accepted.result);
-    Result<Buffer> place = bytes.ok() ? callbacks_.on_accepted(accepted) : bytes.error();
+    Result<Buffer> place = bytes.ok() ? place_for(accepted, *bytes) : bytes.error();
     if (place.ok() && place->size() != *bytes) {
       place = internal("the place for the result has " + std::to_string(place->size()) +
                        " bytes and must have " + std::to_string(*bytes));
@@ -158,7 +176,8 @@ void ClientJob::on_accepted(const Accepted& accepted, TimePoint now, std::vector
       return finish(place.error());
     }
     result_bytes_ = *bytes;
-    streams_.adopt(buffer, *place);
+    place_ = *place;
+    streams_.adopt(buffer, place_);
   } else if (accepted_->run == accepted.run) {
     accepted_ = accepted;  // The plan may be another by now.
     return;
@@ -171,10 +190,15 @@ void ClientJob::on_accepted(const Accepted& accepted, TimePoint now, std::vector
     streams_.close(result_stream());
     arrived_ = 0;
     done_.reset();
+    take_segment(accepted, result_bytes_);
   }
   accepted_ = accepted;
   refused_ = false;
-  streams_.receive(result_stream(), kCoordinator, buffer, result_bytes_, done_.has_value(), now);
+  // What was promised in shared memory and did not come is asked for.
+  const bool ask = done_.has_value() || accepted.segment != 0;
+  if (!shared_result_) {
+    streams_.receive(result_stream(), kCoordinator, buffer, result_bytes_, ask, now);
+  }
   check_complete(now);
 }
 
@@ -204,8 +228,45 @@ void ClientJob::check_complete(TimePoint now) {
   if (done_->result_bytes > result_bytes_) {
     return finish(internal("the coordinator sent more of a result than it promised"));
   }
-  if (arrived_ >= done_->result_bytes) return finish(Outcome{*accepted_, *done_});
+  if (shared_result_) return take_result();
+  if (arrived_ >= done_->result_bytes) return deliver();
   streams_.expect(result_stream(), done_->result_bytes, now);
+}
+
+void ClientJob::take_segment(const Accepted& accepted, std::uint64_t bytes) {
+  shared_result_ = {};
+  if (accepted.segment != 0 && options_.memory != nullptr) {
+    shared_result_ = options_.memory->handed(accepted.segment, bytes);
+  }
+}
+
+Result<Buffer> ClientJob::place_for(const Accepted& accepted, std::uint64_t bytes) {
+  take_segment(accepted, bytes);
+  if (shared_result_ && callbacks_.on_shared_result) {
+    Result<Buffer> map = shared_result_.map();
+    in_ours_ = map.ok();
+    if (map.ok()) return map->slice(0, bytes);
+  }
+  return callbacks_.on_accepted(accepted);
+}
+
+/// The result is whole, in shared memory.
+void ClientJob::take_result() {
+  if (in_ours_) {
+    // It may be in another segment than the one promised first.
+    const Result<Buffer> map = shared_result_.map();
+    if (!map.ok()) return finish(map.error());
+    place_ = map->slice(0, result_bytes_);
+  } else if (const Status read = shared_result_.read(0, place_.bytes()); !read.ok()) {
+    return finish(read.error());
+  }
+  if (inputs_) options_.memory->reuse(std::exchange(inputs_, {}));
+  deliver();
+}
+
+void ClientJob::deliver() {
+  if (in_ours_) callbacks_.on_shared_result(*accepted_, place_);
+  finish(Outcome{*accepted_, *done_});
 }
 
 void ClientJob::finish(Result<Outcome> end) {

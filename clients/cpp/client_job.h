@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "clients/cpp/client_memory.h"
 #include "shared/core/buffer.h"
 #include "shared/core/id.h"
 #include "shared/core/result.h"
@@ -39,6 +40,10 @@ struct Outcome {
 
 /// What a client learns on the way. Each may be empty, but for on_accepted unless plan_only.
 struct JobCallbacks {
+  /// If there is one, a result of a coordinator on this box may come in memory shared with it, which
+  /// this is told of when it is whole: on_accepted is not called then. What is written to that memory
+  /// stays in this process.
+  std::function<void(const Accepted&, Buffer result)> on_shared_result;
   /// The coordinator promises a result of this shape. Returns where its bytes go: byte_size(result)
   /// of them. An error ends the request. Called once.
   std::function<Result<Buffer>(const Accepted&)> on_accepted;
@@ -58,6 +63,7 @@ struct JobOptions {
   Duration first_resend = std::chrono::seconds{1};  ///< Of an unanswered Submit; doubles each time,
   Duration last_resend = std::chrono::seconds{30};  ///< up to this.
   Duration cancel_limit = std::chrono::seconds{5};  ///< How long a cancel waits for its answer.
+  ClientMemory* memory = nullptr;  ///< Shared with the coordinator; must outlive the job.
 };
 
 /// One request as its client sees it, from Submit to Done. No socket, thread or clock.
@@ -106,6 +112,11 @@ class ClientJob {
 
  private:
   void start(TimePoint now, std::vector<Outgoing>& out);
+  void share_inputs(const InputLayout& layout);
+  void take_segment(const Accepted& accepted, std::uint64_t bytes);
+  [[nodiscard]] Result<Buffer> place_for(const Accepted& accepted, std::uint64_t bytes);
+  void take_result();
+  void deliver();
   void send_submit(TimePoint now, std::vector<Outgoing>& out);
   void heard(TimePoint now);
   void on_accepted(const Accepted& accepted, TimePoint now, std::vector<Outgoing>& out);
@@ -130,7 +141,12 @@ class ClientJob {
   int unanswered_ = 0;    ///< Submits since something was heard.
   bool noticed_ = false;  ///< The person who waits knows of the silence.
   bool reconnect_ = false;
-  bool eager_ = false;    ///< The tensors are sent without being asked for.
+  bool eager_ = false;     ///< The tensors are sent without being asked for.
+  Segment inputs_;         ///< The tensors in shared memory; none if they are sent.
+  Segment shared_result_;  ///< The result in shared memory; none if it is sent.
+  Buffer place_;  ///< Where the result goes: where on_accepted wants it, or a map of the first
+                  ///< shared memory that was promised.
+  bool in_ours_ = false;  ///< The latter.
   bool refused_ = false;  ///< Accepted once, by a coordinator that is no more; not by this one yet.
 
   std::optional<Accepted> accepted_;

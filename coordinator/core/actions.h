@@ -23,7 +23,9 @@ struct Submitted {
   PeerId peer;
   Submit submit;
   Result<Request> body;
-  std::string who = {};  ///< As in Incoming.
+  std::string who = {};             ///< As in Incoming.
+  bool shares = false;              ///< As in Incoming.
+  std::uint64_t segment_bytes = 0;  ///< Of submit.segment; 0 if it did not come.
 };
 /// Any other message of a client: DoneAck, Cancel, StatusQuery.
 struct FromClient {
@@ -36,6 +38,12 @@ struct FromWorker {
   bool data = false;
   Message message;
   std::string who = {};  ///< As in Incoming: a pattern for the worker's name.
+  bool shares = false;   ///< As in Incoming.
+};
+/// A peer asks for bytes on a stream that was not begun: it cannot have them in shared memory.
+struct WantsBytes {
+  PeerId peer;
+  StreamId stream;
 };
 /// A message to this peer could not be handed over: its connection is gone for good.
 struct PeerGone {
@@ -79,22 +87,36 @@ struct Tick {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submitted, event::FromClient, event::FromWorker, event::PeerGone,
-                           StreamArrived, StreamSent, event::Journaled, event::Recovered,
-                           event::RecoveredEnded, event::NoMemory, event::WeightsChanged,
-                           event::Shutdown, event::Tick>;
+using Event =
+    std::variant<event::Submitted, event::FromClient, event::FromWorker, event::WantsBytes,
+                 event::PeerGone, StreamArrived, StreamSent, StreamBroken, event::Journaled,
+                 event::Recovered, event::RecoveredEnded, event::NoMemory, event::WeightsChanged,
+                 event::Shutdown, event::Tick>;
 
 /// What the core wants done, in order. Those about buffers and streams are calls of Streams.
 namespace action {
 
+/// Buffers that can be shared go before the message, each under its BufferId's number. Whether they
+/// arrive is the peer's to see: else it asks for the bytes.
 struct Send {
   PeerId peer;
   Message message;
+  std::vector<BufferId> share = {};
 };
 struct Allocate {
   BufferId buffer;
   std::uint64_t bytes = 0;
-  RequestId request;  ///< Whom event::NoMemory concerns.
+  RequestId request;    ///< Whom event::NoMemory concerns.
+  bool shared = false;  ///< In memory that can be shared, if there is any.
+};
+/// The buffer is the segment that came with the Submitted event.
+struct AdoptSegment {
+  BufferId buffer;
+  std::uint64_t bytes = 0;  ///< Of it, from its start on.
+};
+/// Nobody writes to the buffer any more, if it was shared.
+struct Freeze {
+  BufferId buffer;
 };
 struct Release {
   BufferId buffer;
@@ -105,6 +127,7 @@ struct Receive {
   BufferId buffer;
   std::uint64_t total = 0;
   bool ask = false;
+  std::vector<Range> places = {};  ///< Of the buffer, that the peer may write to; empty: all.
 };
 struct Expect {
   StreamId stream;
@@ -202,6 +225,7 @@ struct ShardAssigned {
   std::int64_t samples = 0;
   std::int64_t attempt = 1;
   std::uint64_t input_bytes = 0;
+  bool shares = false;  ///< Inputs and results in shared memory, so that no byte is sent.
 };
 /// Samples of a shard go to others.
 struct ShardLost {
@@ -261,7 +285,8 @@ using Note =
                  note::SampleMoved, note::DeviceSlow, note::ProtocolError>;
 
 using Action =
-    std::variant<action::Send, action::Allocate, action::Release, action::Receive, action::Expect,
+    std::variant<action::Send, action::Allocate, action::AdoptSegment, action::Freeze,
+                 action::Release, action::Receive, action::Expect,
                  action::StartSending, action::Append, action::Close, action::ForgetPeer,
                  action::JournalRequest, action::JournalSamples, action::JournalOutcome,
                  action::JournalErase, action::Restore, action::Exit, Note>;

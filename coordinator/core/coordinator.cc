@@ -7,6 +7,54 @@ namespace {
 
 constexpr std::size_t kLostWorkersRemembered = 64;
 
+/// Of one ClusterStatus, which has to fit a message of 1 MiB.
+constexpr std::size_t kStatusBytes = 512u << 10;
+
+/// About as much as the row takes on the wire, and not less.
+std::size_t wire_bytes(const WorkerStatus& row) {
+  constexpr std::size_t kKeys = 320;  // Names of fields, and numbers.
+  std::size_t bytes = kKeys + row.name.size() + row.device.size() + row.device_name.size() +
+                      row.host.size() + row.numerics_id.size();
+  for (const ModelInfo& model : row.models) {
+    bytes += kKeys + model.name.size() + model.identity.size() + model.family.size();
+    for (const InputSpec& input : model.inputs) bytes += kKeys / 4 + input.name.size();
+    for (const std::string& label : model.labels) bytes += label.size() + 5;
+  }
+  return bytes;
+}
+
+std::size_t wire_bytes(const RequestStatus& row) {
+  constexpr std::size_t kKeys = 160;
+  return kKeys + row.model.size() + row.tag.size();
+}
+
+/// Cuts `whole` into messages of about kStatusBytes at most.
+std::vector<ClusterStatus> cut(ClusterStatus whole) {
+  const std::vector<WorkerStatus> workers = std::exchange(whole.workers, {});
+  const std::vector<RequestStatus> requests = std::exchange(whole.requests, {});
+  std::vector<ClusterStatus> parts(1, whole);
+  std::size_t bytes = 0;
+  const auto room_for = [&](const auto& row) {
+    const std::size_t more = wire_bytes(row);
+    if (bytes > 0 && bytes + more > kStatusBytes) {
+      parts.back().more = true;
+      parts.push_back(whole);
+      parts.back().part = parts.size() - 1;
+      bytes = 0;
+    }
+    bytes += more;
+  };
+  for (const WorkerStatus& row : workers) {
+    room_for(row);
+    parts.back().workers.push_back(row);
+  }
+  for (const RequestStatus& row : requests) {
+    room_for(row);
+    parts.back().requests.push_back(row);
+  }
+  return parts;
+}
+
 }  // namespace
 
 Coordinator::Coordinator(CoordinatorOptions options) : options_(std::move(options)) {
@@ -149,6 +197,26 @@ void Coordinator::on(const StreamSent& event) {
   if (event.stream.kind == StreamKind::kShardInput) emit(action::Close{event.stream});
 }
 
+void Coordinator::on(const StreamBroken& event) {
+  if (Shard* shard = find(event.stream.shard);
+      shard != nullptr && event.stream.kind == StreamKind::kShardResult) {
+    lose_shard(shard->id, "protocol: it wrote outside of its samples");
+  }
+}
+
+void Coordinator::on(const event::WantsBytes& event) {
+  if (event.stream.kind == StreamKind::kShardInput) {
+    const Shard* shard = find(event.stream.shard);
+    const Worker* worker = shard != nullptr ? workers_.find(shard->worker) : nullptr;
+    if (worker != nullptr && worker->data == event.peer) send_inputs(*worker, *shard);
+  } else if (event.stream.kind == StreamKind::kRequestResult) {
+    Job* job = find(event.stream.request);
+    const bool known =
+        job != nullptr && job->client == event.peer && event.stream == job->result_stream();
+    if (known && !job->result_streamed) stream_result(*job, 0);
+  }
+}
+
 Job* Coordinator::find(const RequestId& request) {
   const auto found = jobs_.find(request);
   return found == jobs_.end() ? nullptr : &found->second;
@@ -233,6 +301,12 @@ void Coordinator::check_invariants() const {
     PA_CHECK(worker.leaving == leaving[id] && worker.inbound == inbound[id]);
   }
   PA_CHECK(lost_.size() <= kLostWorkersRemembered);
+}
+
+void Coordinator::send_status(PeerId peer, std::uint64_t tag) {
+  ClusterStatus whole = status(now_);
+  whole.tag = tag;
+  for (ClusterStatus& part : cut(std::move(whole))) send(peer, std::move(part));
 }
 
 std::int64_t Coordinator::waiting_samples() const {

@@ -75,7 +75,7 @@ class Coordinator {
   void on(const event::Submitted& event);
   void on(const event::FromClient& event);
   void on(const event::NoMemory& event);
-  void resubmitted(Job& job, PeerId peer, const Submit& submit);
+  void resubmitted(Job& job, PeerId peer, const Submit& submit, bool shares);
   [[nodiscard]] Result<Admitted> check(const Submit& submit, const Result<Request>& body) const;
   void refuse(PeerId peer, const RequestId& request, const Error& error);
   void inputs_complete(Job& job);
@@ -111,6 +111,9 @@ class Coordinator {
   void complete_pending(Shard& shard);
   void finish_samples(Shard& shard, const SamplesDone& message);
   void append_result(Job& job, std::int64_t first, std::int64_t count);
+  void stream_result(Job& job, std::uint64_t from);
+  void send_inputs(const Worker& worker, const Shard& shard);
+  void send_pieces(const Worker& worker, const Shard& shard, const std::vector<Piece>& pieces);
   void lose_shard(ShardId id, const std::string& reason);
   void drop_shard(ShardId id);
   void end_if_complete(Job& job);
@@ -196,7 +199,7 @@ class Coordinator {
   void on(const event::PeerGone& event);
   void on(const event::WeightsChanged& event);
   void on_hello(PeerId peer, const Hello& hello, const std::string& who);
-  void on_attach(PeerId peer, const Attach& attach, const std::string& who);
+  void on_attach(PeerId peer, const Attach& attach, const event::FromWorker& event);
   void heard(Worker& worker);
   void lose_worker(WorkerId id, const std::string& reason);
   void set_state(Worker& worker, WorkerState state, const std::string& reason);
@@ -205,6 +208,8 @@ class Coordinator {
   // Time: coordinator.cc
   void on(const StreamArrived& event);
   void on(const StreamSent& event);
+  void on(const StreamBroken& event);
+  void on(const event::WantsBytes& event);
   void on(const event::Shutdown& event);
   void on(const event::Tick& event);
   void check_liveness();
@@ -213,7 +218,11 @@ class Coordinator {
 
   void emit(Action action) { out_->push_back(std::move(action)); }
   void tell(Note note) { out_->push_back(std::move(note)); }
-  void send(PeerId peer, Message message) { emit(action::Send{peer, std::move(message)}); }
+  void send(PeerId peer, Message message, std::vector<BufferId> share = {}) {
+    emit(action::Send{peer, std::move(message), std::move(share)});
+  }
+  [[nodiscard]] bool any_worker_shares() const;
+  void send_status(PeerId peer, std::uint64_t tag);
   [[nodiscard]] Job* find(const RequestId& request);
   [[nodiscard]] Shard* find(ShardId shard);
 

@@ -67,6 +67,7 @@ void Coordinator::on(const event::Recovered& event) {
   job.model = event.model;
   job.admitted_at = now_ - event.age;
   job.journalled = true;
+  job.result_streamed = true;
 
   // It was admitted once; only a version with other rules can refuse it now.
   std::optional<Error> refused;

@@ -28,7 +28,7 @@ void Coordinator::on(const event::Submitted& event) {
                     invalid("request id " + to_string(submit.request) +
                             " is in use for another request; make a new id"));
     }
-    return resubmitted(*known, event.peer, submit);
+    return resubmitted(*known, event.peer, submit, event.shares);
   }
 
   if (tombstones_.contains(submit.request)) {
@@ -66,6 +66,7 @@ void Coordinator::on(const event::Submitted& event) {
   job.tensors = submit.tensors;
   job.reports.resize(job.samples.size());
   job.admitted_at = now_;
+  job.client_shares = event.shares;
   job.input = BufferId{++last_buffer_};
   job.result = BufferId{++last_buffer_};
   const std::uint64_t result_bytes = job.admitted.result_row_bytes * job.samples.size();
@@ -75,14 +76,25 @@ void Coordinator::on(const event::Submitted& event) {
     job.deadline = now_ + from_seconds(job.request.deadline_seconds);
     timers_.emplace(*job.deadline, job.id);
   }
-  emit(action::Allocate{job.input, job.admitted.layout_bytes, job.id});
-  emit(action::Allocate{job.result, result_bytes, job.id});
-  const bool eager = job.admitted.input_bytes <= kEagerBytes;
-  emit(
-      action::Receive{job.input_stream(), event.peer, job.input, job.admitted.input_bytes, !eager});
-  emit(action::Expect{job.input_stream(), job.admitted.input_bytes});
+  const bool to_workers = any_worker_shares();
+  job.result_shared = result_bytes >= kShareFromBytes && (to_workers || job.client_shares);
+  const bool inputs_here =
+      submit.segment != 0 &&
+      event.segment_bytes >= std::max<std::uint64_t>(job.admitted.layout_bytes, 1);
+  job.input_shared = inputs_here || (to_workers && job.admitted.layout_bytes >= kShareFromBytes);
+  if (inputs_here) {
+    emit(action::AdoptSegment{job.input, job.admitted.layout_bytes});
+  } else {
+    emit(action::Allocate{job.input, job.admitted.layout_bytes, job.id, job.input_shared});
+  }
+  emit(action::Allocate{job.result, result_bytes, job.id, job.result_shared});
   Job& kept = jobs_.emplace(job.id, std::move(job)).first->second;
-  if (kept.admitted.input_bytes == 0) inputs_complete(kept);
+  if (inputs_here || kept.admitted.input_bytes == 0) return inputs_complete(kept);
+  // A little comes without being asked for, unless the client thought that we have it.
+  const bool ask = submit.segment != 0 || kept.admitted.input_bytes > kEagerBytes;
+  emit(
+      action::Receive{kept.input_stream(), event.peer, kept.input, kept.admitted.input_bytes, ask});
+  emit(action::Expect{kept.input_stream(), kept.admitted.input_bytes});
 }
 
 Result<Admitted> Coordinator::check(const Submit& submit, const Result<Request>& body) const {
@@ -137,12 +149,13 @@ void Coordinator::refuse(PeerId peer, const RequestId& request, const Error& err
   send(peer, std::move(refused));
 }
 
-void Coordinator::resubmitted(Job& job, PeerId peer, const Submit& submit) {
+void Coordinator::resubmitted(Job& job, PeerId peer, const Submit& submit, bool shares) {
   const bool moved = job.client != peer;
   if (moved) {
     if (job.client) emit(action::ForgetPeer{*job.client});
     job.client = peer;
     job.client_window = submit.window;
+    job.client_shares = shares;
   }
   switch (job.state) {
     case JobState::kReceiving:
@@ -156,8 +169,12 @@ void Coordinator::resubmitted(Job& job, PeerId peer, const Submit& submit) {
       send_accepted(job);
       if (moved) {
         const std::uint64_t from = submit.result_run == job.run ? submit.result_from : 0;
-        emit(action::StartSending{job.result_stream(), peer, job.client_window,
-                                  std::min(from, job.result_appended)});
+        if (job.result_streamed) {
+          emit(action::StartSending{job.result_stream(), peer, job.client_window,
+                                    std::min(from, job.result_appended)});
+        } else if (!job.client_shares) {
+          stream_result(job, 0);
+        }
       }
       if (job.state == JobState::kDone) {
         if (!job.untold) send(peer, job.outcome);
@@ -188,12 +205,8 @@ void Coordinator::accept(Job& job) {
   explain(job);
   begin_share(job);
   tell(note::RequestAccepted{job.id, job.request.model, job.request.samples, job.plan});
-  if (job.client) {
-    send_accepted(job);
-    emit(action::StartSending{job.result_stream(), *job.client, job.client_window, 0});
-  } else {
-    emit(action::StartSending{job.result_stream(), PeerId{0}, 0, 0});
-  }
+  send_accepted(job);
+  if (!job.result_shared || !job.client_shares) stream_result(job, 0);
   place(job);
 }
 
@@ -223,9 +236,29 @@ void Coordinator::begin_share(Job& job) {
 }
 
 void Coordinator::send_accepted(const Job& job) {
-  if (job.client)
-    send(*job.client, Accepted{job.id, job.run, job.admitted.result, job.plan, job.plan_seconds,
-                               job.plan_limit});
+  if (!job.client) return;
+  Accepted accepted{job.id,   job.run,          job.admitted.result,
+                    job.plan, job.plan_seconds, job.plan_limit};
+  std::vector<BufferId> share;
+  if (job.result_shared && job.client_shares && !job.result_streamed) {
+    accepted.segment = job.result.value;
+    share.push_back(job.result);
+  }
+  send(*job.client, std::move(accepted), std::move(share));
+}
+
+/// Begins to send the client the result's bytes: those of the samples that are done, and later ones
+/// as they come.
+void Coordinator::stream_result(Job& job, std::uint64_t from) {
+  PA_CHECK(!job.result_streamed);
+  job.result_streamed = true;
+  emit(action::StartSending{job.result_stream(), job.client.value_or(PeerId{0}),
+                            job.client ? job.client_window : 0, from});
+  job.result_appended = 0;
+  for (std::int64_t i = 0; i < job.request.samples; ++i) {
+    const bool done = job.samples[static_cast<std::size_t>(i)].state == SampleState::kDone;
+    if (done) append_result(job, i, 1);
+  }
 }
 
 void Coordinator::on(const event::NoMemory& event) {
@@ -249,9 +282,7 @@ void Coordinator::on(const event::FromClient& event) {
   } else if (const auto* wish = std::get_if<Cancel>(&event.message)) {
     cancel(event.peer, wish->request);
   } else if (const auto* query = std::get_if<StatusQuery>(&event.message)) {
-    ClusterStatus answer = status(now_);
-    answer.tag = query->tag;
-    send(event.peer, std::move(answer));
+    send_status(event.peer, query->tag);
   } else {
     tell(note::ProtocolError{event.peer, "a client sent " + std::string(name_of(event.message))});
   }
@@ -308,6 +339,7 @@ void Coordinator::end(Job& job, const std::optional<Error>& error) {
     reason.message = shortened(reason.message, error_bytes(job.samples.size()));
   }
   progress_due_.erase(job.id);
+  if (job.late_writers) emit(action::Freeze{job.result});
   if (was_accepted && job.client && !error) send_progress(job);
   if (job.journalled) {
     job.untold = true;

@@ -29,6 +29,20 @@ void append_rows(const AdmittedInput& input, BufferId buffer,
   }
 }
 
+/// Where the rows of `samples` (ascending) lie in a request's result.
+std::vector<Range> rows_of(const std::vector<std::int64_t>& samples, std::uint64_t row_bytes) {
+  std::vector<Range> rows;
+  for (const std::int64_t sample : samples) {
+    const std::uint64_t at = static_cast<std::uint64_t>(sample) * row_bytes;
+    if (!rows.empty() && rows.back().offset + rows.back().bytes == at) {
+      rows.back().bytes += row_bytes;
+    } else {
+      rows.push_back({at, row_bytes});
+    }
+  }
+  return rows;
+}
+
 /// Whether the sample's end was announced and its bytes are still on their way.
 bool is_pending(const Shard& shard, std::int64_t sample) {
   return std::any_of(shard.pending.begin(), shard.pending.end(), [&](const SamplesDone& message) {
@@ -264,18 +278,55 @@ void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> sam
   message.result.shape[0] = count;
   std::uint64_t input_bytes = 0;
   for (const Piece& piece : input.pieces) input_bytes += piece.bytes;
-
-  emit(action::Receive{shard.result_stream(), *worker.data, job.result,
-                       static_cast<std::uint64_t>(count) * job.admitted.result_row_bytes, false});
-  send(*worker.data, std::move(message));
-  if (!input.pieces.empty()) {
-    emit(action::StartSending{shard.input_stream(), *worker.data, worker.hello.window, 0});
-    for (std::size_t i = 0; i < input.pieces.size(); ++i) {
-      emit(action::Append{shard.input_stream(), input.pieces[i], i + 1 == input.pieces.size()});
+  std::vector<BufferId> share;
+  // Where a sample goes on lies in memory of the coordinator's own.
+  const bool inputs_shared =
+      worker.shares && job.input_shared && !input.pieces.empty() &&
+      std::all_of(input.pieces.begin(), input.pieces.end(),
+                  [&](const Piece& piece) { return piece.buffer == job.input; });
+  if (inputs_shared) {
+    message.segment = job.input.value;
+    share.push_back(job.input);
+    for (const Piece& piece : input.pieces) {
+      message.sources.push_back({piece.offset, piece.bytes, piece.at});
     }
   }
-  tell(note::ShardAssigned{job.id, shard.id, worker.hello.name, count, shard.attempt, input_bytes});
+  shard.in_place = worker.shares && job.result_shared;
+  if (shard.in_place) {
+    message.result_segment = job.result.value;
+    share.push_back(job.result);
+  }
+
+  emit(action::Receive{shard.result_stream(), *worker.data, job.result,
+                       static_cast<std::uint64_t>(count) * job.admitted.result_row_bytes, false,
+                       rows_of(samples, job.admitted.result_row_bytes)});
+  send(*worker.data, std::move(message), std::move(share));
+  if (!inputs_shared) send_pieces(worker, shard, input.pieces);
+  tell(note::ShardAssigned{job.id, shard.id, worker.hello.name, count, shard.attempt, input_bytes,
+                           inputs_shared && shard.in_place});
   shards_.emplace(shard.id, std::move(shard));
+}
+
+/// Sends the inputs of a shard whose worker could not have them as shared memory.
+void Coordinator::send_inputs(const Worker& worker, const Shard& shard) {
+  const Job& job = jobs_.at(shard.request);
+  std::vector<Piece> pieces = cut(job, shard.samples).pieces;
+  std::erase_if(pieces, [&](const Piece& piece) { return piece.buffer != job.input; });
+  send_pieces(worker, shard, pieces);
+}
+
+void Coordinator::send_pieces(const Worker& worker, const Shard& shard,
+                              const std::vector<Piece>& pieces) {
+  if (pieces.empty()) return;
+  emit(action::StartSending{shard.input_stream(), *worker.data, worker.hello.window, 0});
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    emit(action::Append{shard.input_stream(), pieces[i], i + 1 == pieces.size()});
+  }
+}
+
+bool Coordinator::any_worker_shares() const {
+  return std::any_of(workers_.all().begin(), workers_.all().end(),
+                     [](const auto& entry) { return entry.second.shares; });
 }
 
 void Coordinator::compare_holdings(Worker& worker, const std::vector<ShardId>& held) {
@@ -312,7 +363,11 @@ void Coordinator::on_samples_done(Worker& worker, const SamplesDone& message) {
     }
   }
   const std::uint64_t row_bytes = jobs_.at(shard->request).admitted.result_row_bytes;
-  if (message.stream_upto != shard->announced + rows * row_bytes) {
+  if (message.in_place && !shard->in_place) {
+    return lose_shard(shard->id, "protocol: it was given no memory to write to");
+  }
+  const std::uint64_t streamed = message.in_place ? 0 : rows * row_bytes;
+  if (message.stream_upto != shard->announced + streamed) {
     return lose_shard(shard->id, "protocol: the bytes it announced do not match its samples");
   }
   shard->announced = message.stream_upto;
@@ -417,6 +472,7 @@ void Coordinator::append_result(Job& job, std::int64_t first, std::int64_t count
   const std::uint64_t offset = static_cast<std::uint64_t>(first) * row;
   const std::uint64_t bytes = static_cast<std::uint64_t>(count) * row;
   job.result_appended += bytes;
+  if (!job.result_streamed) return;
   const bool last = job.result_appended == row * job.samples.size();
   emit(action::Append{job.result_stream(), Piece{job.result, offset, bytes, offset}, last});
 }
@@ -452,6 +508,7 @@ void Coordinator::drop_shard(ShardId id) {
     totals_[worker->hello.name].busy_seconds += shard.seconds;
   }
   job.shards.erase(id);
+  job.late_writers = job.late_writers || (shard.in_place && !shard.open.empty());
   emit(action::Close{shard.input_stream()});
   emit(action::Close{shard.result_stream()});
   shards_.erase(found);

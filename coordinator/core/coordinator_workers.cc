@@ -18,7 +18,7 @@ void Coordinator::on(const event::FromWorker& event) {
     return on_hello(event.peer, *hello, event.who);
   }
   if (const auto* attach = std::get_if<Attach>(&event.message)) {
-    return on_attach(event.peer, *attach, event.who);
+    return on_attach(event.peer, *attach, event);
   }
 
   Worker* worker = workers_.of_peer(event.peer);
@@ -114,10 +114,10 @@ void Coordinator::on_hello(PeerId peer, const Hello& hello, const std::string& w
        Welcome{options_.epoch, worker.id, options_.liveness.beat_interval, options_.window_bytes});
 }
 
-void Coordinator::on_attach(PeerId peer, const Attach& attach, const std::string& who) {
+void Coordinator::on_attach(PeerId peer, const Attach& attach, const event::FromWorker& event) {
   Worker* worker = workers_.find(attach.worker);
   const bool known = worker != nullptr && worker->hello.boot == attach.boot &&
-                     (who.empty() || matches_name(who, worker->hello.name));
+                     (event.who.empty() || matches_name(event.who, worker->hello.name));
   if (!known) return send(peer, Rehello{});
   heard(*worker);
   const bool joined = worker->state == WorkerState::kAttaching;
@@ -130,6 +130,7 @@ void Coordinator::on_attach(PeerId peer, const Attach& attach, const std::string
     }
     workers_.attach(*worker, peer);
   }
+  worker->shares = event.shares;
   send(peer, Attached{worker->id});
   if (!joined) return;
   worker->state = worker->draining ? WorkerState::kDraining : WorkerState::kLive;

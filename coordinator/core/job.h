@@ -77,6 +77,11 @@ struct Job {
   Admitted admitted;
   BufferId input;
   BufferId result;
+  bool client_shares = false;    ///< It can be given memory.
+  bool input_shared = false;     ///< `input` can be given to workers.
+  bool result_shared = false;    ///< `result` can be given to workers and the client.
+  bool result_streamed = false;  ///< The result's bytes are sent to the client.
+  bool late_writers = false;     ///< A worker that lost its shard may still write to `result`.
 
   std::vector<Sample> samples;
   std::vector<SampleReport> reports;  ///< [samples]
@@ -128,6 +133,7 @@ struct Shard {
   std::int64_t attempt = 1;
   TimePoint assigned_at;
   std::vector<std::int64_t> samples;  ///< As assigned, ascending.
+  bool in_place = false;              ///< The worker may write to the result.
   std::set<std::int64_t> open;        ///< Samples not finished, and not gone elsewhere.
   std::uint64_t arrived = 0;          ///< Bytes of the result stream that are here.
   std::uint64_t announced = 0;        ///< Bytes that SamplesDone messages have spoken of.

@@ -25,6 +25,7 @@ struct Worker {
   Hello hello;
   PeerId control;
   std::optional<PeerId> data;
+  bool shares = false;  ///< It can be given memory.
   WorkerState state = WorkerState::kAttaching;
   bool draining = false;  ///< Asked to leave; survives a spell of silence.
   TimePoint last_heard;

@@ -63,6 +63,10 @@ Settings coordinator_settings(CoordinatorConfig& config) {
   add_endpoint_setting(settings, "endpoints.data", config.endpoints.data,
                        "Tensors to and from workers. Empty: run_dir/data.sock.");
 
+  settings.boolean("share_memory", config.share_memory,
+                   "Whether inputs and results go between the processes of this box as shared "
+                   "memory, without a copy through a socket. Off: as messages.");
+
   settings.section(
       "tcp",
       "For clients and workers on other boxes: authenticated and encrypted with CURVE, "

@@ -26,6 +26,8 @@ struct CoordinatorConfig {
     std::string keys = "/etc/parallelanything/keys";  ///< coordinator.secret and allow.yaml.
   } tcp;
 
+  bool share_memory = true;  ///< With clients and workers on this box.
+
   HttpOptions http{.port = 9463};
 
   struct Limits {

@@ -93,8 +93,15 @@ CoordinatorMetrics::CoordinatorMetrics(Metrics& metrics)
       moved_(metrics.counters("pa_device_moved_items_total",
                               "Running samples that left a device for another.", {"device"})),
       bytes_(metrics.counters("pa_transfer_bytes_total",
-                              "Bytes between coordinator and workers, as the coordinator sees it.",
+                              "Bytes between coordinator and workers, as the coordinator sees it; "
+                              "through shared memory, too.",
                               {"device", "direction", "kind"})) {
+  CounterFamily streams = metrics.counters(
+      "pa_stream_bytes_total",
+      "Bytes of tensors in the coordinator's messages; in shared memory none are.", {"direction"});
+  for (std::size_t i = 0; i < kDirections.size(); ++i) {
+    stream_bytes_.push_back(streams.with({std::string(kDirections[i])}));
+  }
   for (const std::string_view outcome : kOutcomes) (void)requests_.with({std::string(outcome)});
   for (const std::string_view reason : kReasons) (void)retries_.with({std::string(reason)});
 }
@@ -162,6 +169,14 @@ void CoordinatorMetrics::set_messages_rejected(std::uint64_t total) {
 }
 
 void CoordinatorMetrics::journal_failed() { journal_failures_.add(1); }
+
+void CoordinatorMetrics::set_stream_bytes(std::uint64_t sent, std::uint64_t received) {
+  const std::array<std::uint64_t, 2> totals{sent, received};
+  for (std::size_t i = 0; i < totals.size(); ++i) {
+    stream_bytes_[i].add(static_cast<double>(totals[i] - stream_bytes_total_[i]));
+    stream_bytes_total_[i] = totals[i];
+  }
+}
 
 CoordinatorMetrics::Device& CoordinatorMetrics::device(const std::string& name) {
   if (const auto found = devices_.find(name); found != devices_.end()) return found->second;

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "shared/io/metrics.h"
 
@@ -55,6 +56,8 @@ class CoordinatorMetrics {
                    std::uint64_t bytes);
   /// How many malformed or oversized messages there have been since the start.
   void set_messages_rejected(std::uint64_t total);
+  /// Bytes of tensors in messages since the start; those in shared memory are not among them.
+  void set_stream_bytes(std::uint64_t sent, std::uint64_t received);
 
   // The journal.
   void journal_failed();
@@ -83,6 +86,8 @@ class CoordinatorMetrics {
   CounterMetric rejected_;
   CounterMetric journal_failures_;
   std::uint64_t rejected_total_ = 0;
+  std::vector<CounterMetric> stream_bytes_;  // By direction.
+  std::array<std::uint64_t, 2> stream_bytes_total_{};
   GaugeFamily states_;
   GaugeFamily last_heard_;
   GaugeFamily share_;

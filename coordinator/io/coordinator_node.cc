@@ -45,6 +45,7 @@ void CoordinatorNode::recover(TimePoint now, Recovery recovery) {
 
 bool CoordinatorNode::turn(TimePoint now) {
   now_ = now;
+  while (const std::optional<PeerId> gone = transport_.gone()) feed(event::PeerGone{*gone});
   int taken = 0;
   while (taken < kMessagesPerTurn) {
     std::optional<Incoming> incoming = transport_.receive();
@@ -76,14 +77,22 @@ void CoordinatorNode::take(Incoming&& incoming) {
   } else if (const auto* got = std::get_if<Got>(&incoming.message)) {
     streams_.on(incoming.peer, *got, now_);
   } else if (const auto* want = std::get_if<Want>(&incoming.message)) {
-    streams_.on(incoming.peer, *want, now_);
+    if (streams_.sends(want->stream)) {
+      streams_.on(incoming.peer, *want, now_);
+    } else {
+      feed(event::WantsBytes{incoming.peer, want->stream});
+    }
   } else if (incoming.channel != Channel::kClient) {
     feed(event::FromWorker{incoming.peer, incoming.channel == Channel::kWorkerData,
-                           std::move(incoming.message), std::move(incoming.who)});
+                           std::move(incoming.message), std::move(incoming.who), incoming.shares});
   } else if (auto* submit = std::get_if<Submit>(&incoming.message)) {
     Result<Request> body = parse_request(submit->body);
+    arrived_.reset();
+    if (submit->segment != 0) arrived_ = transport_.shared(incoming.peer, submit->segment);
+    const std::uint64_t bytes = arrived_ ? arrived_->bytes() : 0;
     feed(event::Submitted{incoming.peer, std::move(*submit), std::move(body),
-                          std::move(incoming.who)});
+                          std::move(incoming.who), incoming.shares, bytes});
+    arrived_.reset();
   } else {
     feed(event::FromClient{incoming.peer, std::move(incoming.message)});
   }
@@ -105,9 +114,52 @@ void CoordinatorNode::perform(Action& action) {
   std::visit([this](auto& specific) { do_action(specific); }, action);
 }
 
-void CoordinatorNode::do_action(action::Send& action) { send(action.peer, action.message); }
+void CoordinatorNode::do_action(action::Send& action) {
+  for (const BufferId buffer : action.share) {
+    const auto found = segments_.find(buffer);
+    // Whoever misses it asks for the bytes.
+    if (found != segments_.end()) (void)transport_.share(action.peer, buffer.value, found->second);
+  }
+  send(action.peer, action.message);
+}
+
+/// Nothing of it is mapped, or copied, until a peer wants its bytes on a stream or sends some.
+void CoordinatorNode::adopt(BufferId buffer, const Segment& segment, std::uint64_t bytes) {
+  segments_[buffer] = segment;
+  const auto map = [segment, bytes]() -> Buffer {
+    const Result<Buffer> mapped = segment.map();
+    return mapped.ok() ? mapped->slice(0, bytes) : Buffer{};
+  };
+  const auto write = [segment](std::uint64_t offset, std::span<const std::byte> source) {
+    return segment.write(offset, source).ok();
+  };
+  streams_.adopt(buffer, LazyBuffer{bytes, map, write});
+}
+
+void CoordinatorNode::do_action(action::AdoptSegment& action) {
+  PA_CHECK(arrived_.has_value());
+  adopt(action.buffer, *arrived_, action.bytes);
+}
+
+void CoordinatorNode::do_action(action::Freeze& action) {
+  const auto found = segments_.find(action.buffer);
+  if (found == segments_.end()) return;
+  const Status frozen = found->second.freeze();
+  if (!frozen.ok() && notes_) notes_(note::ProtocolError{PeerId{0}, frozen.error().message});
+}
+
+void CoordinatorNode::do_action(action::Append& action) {
+  if (!streams_.append(action.stream, action.piece, action.last)) {
+    pending_.emplace_back(event::NoMemory{action.stream.request});
+  }
+}
 
 void CoordinatorNode::do_action(action::Allocate& action) {
+  if (action.shared && action.bytes > 0) {
+    if (const Result<Segment> segment = Segment::create(action.bytes); segment.ok()) {
+      return adopt(action.buffer, *segment, action.bytes);
+    }
+  }
   if (!streams_.allocate(action.buffer, action.bytes).ok())
     pending_.emplace_back(event::NoMemory{action.request});
 }
@@ -134,7 +186,8 @@ void CoordinatorNode::do_action(action::Restore& action) {
 }
 
 void CoordinatorNode::do_action(action::Receive& action) {
-  streams_.receive(action.stream, action.peer, action.buffer, action.total, action.ask, now_);
+  streams_.receive(action.stream, action.peer, action.buffer, action.total, action.ask, now_,
+                   std::move(action.places));
 }
 
 void CoordinatorNode::do_action(action::StartSending& action) {

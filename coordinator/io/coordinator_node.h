@@ -43,6 +43,7 @@ class CoordinatorNode {
 
   [[nodiscard]] const Coordinator& core() const { return core_; }
   [[nodiscard]] std::uint64_t buffered_bytes() const { return streams_.buffered_bytes(); }
+  [[nodiscard]] const Streams& streams() const { return streams_; }
 
   /// Check the core's invariants after every event (tests).
   void check_always() { check_always_ = true; }
@@ -53,13 +54,16 @@ class CoordinatorNode {
   void perform(Action& action);
   void do_action(action::Send& action);
   void do_action(action::Allocate& action);
-  void do_action(action::Release& action) { streams_.release(action.buffer); }
+  void do_action(action::AdoptSegment& action);
+  void do_action(action::Freeze& action);
+  void do_action(action::Release& action) {
+    streams_.release(action.buffer);
+    segments_.erase(action.buffer);
+  }
   void do_action(action::Receive& action);
   void do_action(action::Expect& action) { streams_.expect(action.stream, action.upto, now_); }
   void do_action(action::StartSending& action);
-  void do_action(action::Append& action) {
-    streams_.append(action.stream, action.piece, action.last);
-  }
+  void do_action(action::Append& action);
   void do_action(action::Close& action) { streams_.close(action.stream); }
   void do_action(action::ForgetPeer& action) { streams_.forget_peer(action.peer); }
   void do_action(action::JournalRequest& action);
@@ -72,6 +76,7 @@ class CoordinatorNode {
   void do_action(action::Exit&) { exited_ = true; }
   void do_action(Note& note);
   void send(PeerId peer, const Message& message);
+  void adopt(BufferId buffer, const Segment& segment, std::uint64_t bytes);
   void settle();
 
   Coordinator core_;
@@ -82,6 +87,8 @@ class CoordinatorNode {
   TimePoint now_;
   /// Buffers of recovered requests until the core has named them: input, result.
   std::map<RequestId, std::pair<Buffer, Buffer>> recovered_;
+  std::map<BufferId, Segment> segments_;  ///< Buffers that can be shared; mapped only if need be.
+  std::optional<Segment> arrived_;        ///< With the Submitted event that the core is told of.
   std::vector<Event> pending_;  ///< Consequences of actions, fed once the actions are done.
   std::vector<Outgoing> outgoing_;
   std::vector<StreamEvent> stream_events_;

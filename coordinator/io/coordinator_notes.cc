@@ -99,7 +99,8 @@ void CoordinatorNotes::on(const note::ShardAssigned& note) {
                                {"shard", note.shard.value},
                                {"worker", note.worker},
                                {"samples", note.samples},
-                               {"attempt", note.attempt}});
+                               {"attempt", note.attempt},
+                               {"shared_memory", note.shares}});
 }
 
 void CoordinatorNotes::on(const note::ShardLost& note) {

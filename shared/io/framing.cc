@@ -8,7 +8,6 @@
 namespace pa {
 namespace {
 
-constexpr std::uint64_t kControlHeaderBytes = 64u << 10;
 constexpr std::uint64_t kHeaderBytes = 1u << 20;
 
 Error too_large(const std::string& what, std::uint64_t bytes, std::uint64_t limit) {
@@ -19,7 +18,7 @@ Error too_large(const std::string& what, std::uint64_t bytes, std::uint64_t limi
 }  // namespace
 
 FrameLimits frame_limits(Channel channel, std::uint64_t chunk_bytes) {
-  if (channel == Channel::kWorkerControl) return {kControlHeaderBytes, 0};
+  if (channel == Channel::kWorkerControl) return {kHeaderBytes, 0};
   return {kHeaderBytes, chunk_bytes};
 }
 

@@ -21,7 +21,8 @@ struct FrameLimits {
 /// Frames of one message, at most.
 inline constexpr std::size_t kMostFrames = 2;
 
-/// 64 KiB and no payload for control; 1 MiB and a chunk of `chunk_bytes` for the others.
+/// 1 MiB, and a chunk of `chunk_bytes` but on control. A Hello with hundreds of models is that large,
+/// and nothing else on control comes near.
 [[nodiscard]] FrameLimits frame_limits(Channel channel, std::uint64_t chunk_bytes);
 
 /// What a transport must take before it looks: the larger limit, and a little, so that what exceeds

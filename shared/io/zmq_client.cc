@@ -4,6 +4,7 @@
 
 #include "shared/io/framing.h"
 #include "shared/io/run_directory.h"
+#include "shared/io/segment_socket.h"
 #include "shared/io/zmq_transport.h"
 #include "shared/wire/codec.h"
 
@@ -28,8 +29,10 @@ struct ZmqClient::State {
   Channel channel;
   FrameLimits limits;
   ZmqSocketOptions options;
-  std::optional<ZmqSocket> socket;  // None while there is no run directory.
-  std::string header;               // Scratch.
+  std::optional<ZmqSocket> socket;          // None while there is no run directory.
+  std::unique_ptr<SegmentClient> segments;  // On this box only.
+  bool share_memory = true;
+  std::string header;  // Scratch.
 
   /// A fresh socket. kUnavailable while there is no run directory.
   [[nodiscard]] Status connect() {
@@ -66,14 +69,40 @@ Result<std::unique_ptr<ZmqClient>> ZmqClient::connect(const ZmqContext& context,
       .queue_messages = control ? options.control_messages : options.data_messages,
       .largest_frame_bytes = largest_frame_bytes(limits),
       .curve = std::move(curve)};
-  auto state = std::make_unique<State>(
-      State{context, endpoint, channel, limits, socket_options, std::nullopt, {}});
+  auto state = std::make_unique<State>(State{context,
+                                             endpoint,
+                                             channel,
+                                             limits,
+                                             socket_options,
+                                             std::nullopt,
+                                             nullptr,
+                                             options.share_memory && !tcp,
+                                             {}});
   std::unique_ptr<ZmqClient> client(new ZmqClient(std::move(state)));
   PA_TRY(client->reconnect());
   return client;
 }
 
+std::uint64_t ZmqClient::sharing() {
+  if (!state_->share_memory) return 0;
+  if (!state_->segments || !state_->segments->alive()) {
+    const std::filesystem::path path(state_->endpoint.substr(kIpc.size()));
+    auto fresh = SegmentClient::connect(share_path(path.parent_path().string()));
+    state_->segments = fresh.ok() ? std::move(*fresh) : nullptr;
+  }
+  return state_->segments ? state_->segments->token() : 0;
+}
+
+bool ZmqClient::share(std::uint64_t id, const Segment& segment) {
+  return state_->segments && state_->segments->send(id, segment);
+}
+
+std::optional<Segment> ZmqClient::shared(std::uint64_t id) {
+  return state_->segments ? state_->segments->take(id) : std::nullopt;
+}
+
 Status ZmqClient::reconnect() {
+  state_->segments.reset();
   const Status connected = state_->connect();
   if (!connected.ok() && connected.error().code != Code::kUnavailable) return connected;
   return {};

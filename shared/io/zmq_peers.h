@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "shared/core/id.h"
 
@@ -22,16 +23,20 @@ class ZmqPeers {
     PeerId id;
     std::size_t socket = 0;
     std::string route;
-    std::string key;  ///< Its public key; empty without CURVE.
+    std::string key;            ///< Its public key; empty without CURVE.
+    std::uint64_t sharing = 0;  ///< Token of its connection for segments; 0: none.
   };
 
   explicit ZmqPeers(std::size_t capacity) : capacity_(capacity) {}
 
   /// The peer with this route, met now or before. Valid until the next call.
-  const Peer& meet(std::size_t socket, std::span<const std::byte> route, std::string_view key);
+  Peer& meet(std::size_t socket, std::span<const std::byte> route, std::string_view key);
 
   /// nullptr if it is not known, or no longer.
   [[nodiscard]] const Peer* find(PeerId id);
+
+  /// The peers that share memory over the connection with this token.
+  [[nodiscard]] std::vector<PeerId> sharing(std::uint64_t token) const;
 
   void forget(PeerId id);
 

@@ -4,6 +4,7 @@
 
 #include "shared/io/framing.h"
 #include "shared/io/run_directory.h"
+#include "shared/io/segment_socket.h"
 #include "shared/io/zmq_peers.h"
 #include "shared/io/zmq_transport.h"
 #include "shared/wire/codec.h"
@@ -19,7 +20,7 @@ struct Turn {
   int messages;
 };
 constexpr std::array<Turn, 3> kTurns{
-    {{Channel::kWorkerControl, 8}, {Channel::kClient, 4}, {Channel::kWorkerData, 4}}};
+    {{Channel::kWorkerControl, 8}, {Channel::kWorkerData, 6}, {Channel::kClient, 4}}};
 
 /// After so many messages in a row that are refused, the loop gets a turn.
 constexpr int kMostRefusedAtOnce = 64;
@@ -28,6 +29,13 @@ std::string path_of(const std::string& endpoint) { return endpoint.substr(kIpc.s
 
 std::string directory_of(const std::string& endpoint) {
   return std::filesystem::path(path_of(endpoint)).parent_path().string();
+}
+
+/// The token in a message that tells how its sender shares memory; 0: none.
+std::uint64_t sharing_of(const Message& message) {
+  if (const auto* submit = std::get_if<Submit>(&message)) return submit->sharing;
+  if (const auto* attach = std::get_if<Attach>(&message)) return attach->sharing;
+  return 0;
 }
 
 Role role_of(Channel channel) {
@@ -64,6 +72,14 @@ struct ZmqServer::State {
     return {};
   }
 
+  /// Ties the peer to the connection over which it says it shares memory.
+  bool tie(ZmqPeers::Peer& peer, std::uint64_t token) {
+    if (!segments || token == 0) return false;
+    segments->turn();
+    if (segments->connected(token)) peer.sharing = token;
+    return peer.sharing == token;
+  }
+
   void next_turn() {
     turn = (turn + 1) % ports.size();
     taken = 0;
@@ -85,6 +101,8 @@ struct ZmqServer::State {
   std::unique_ptr<ZapHandler> zap;  // With TCP only.
   std::vector<Port> ports;          // In the order they are asked.
   ZmqPeers peers;
+  std::unique_ptr<SegmentServer> segments;  // If memory is shared.
+  std::vector<PeerId> gone;
   std::uint64_t rejected = 0;
   std::string header;  // Scratch.
   std::size_t turn = 0;
@@ -134,7 +152,37 @@ Result<std::unique_ptr<ZmqServer>> ZmqServer::bind(const Endpoints& endpoints,
     PA_TRY(state->listen(turn, by_channel(remote, turn.channel),
                          ZmqCurve{tcp->keys.public_key, tcp->keys.secret_key, {}, domain}));
   }
+  if (options.share_memory) {
+    PA_TRY(state->directory.remove_stale(share_path(folder)));
+    PA_ASSIGN(state->segments, SegmentServer::listen(share_path(folder)));
+  }
   return std::unique_ptr<ZmqServer>(new ZmqServer(std::move(state)));
+}
+
+bool ZmqServer::share(PeerId peer, std::uint64_t id, const Segment& segment) {
+  const ZmqPeers::Peer* known = state_->peers.find(peer);
+  return known && known->sharing != 0 && state_->segments->send(known->sharing, id, segment);
+}
+
+std::optional<Segment> ZmqServer::shared(PeerId peer, std::uint64_t id) {
+  const ZmqPeers::Peer* known = state_->peers.find(peer);
+  if (!known || known->sharing == 0) return std::nullopt;
+  return state_->segments->take(known->sharing, id);
+}
+
+std::optional<PeerId> ZmqServer::gone() {
+  if (state_->segments) {
+    for (const std::uint64_t token : state_->segments->take_ended()) {
+      for (const PeerId peer : state_->peers.sharing(token)) {
+        state_->peers.forget(peer);
+        state_->gone.push_back(peer);
+      }
+    }
+  }
+  if (state_->gone.empty()) return std::nullopt;
+  const PeerId peer = state_->gone.back();
+  state_->gone.pop_back();
+  return peer;
 }
 
 void ZmqServer::allow(AllowList allowed) {
@@ -186,9 +234,11 @@ std::optional<Incoming> ZmqServer::receive() {
       Result<Message> message =
           read_frames(port.limits, came->header, came->payload.size(), came->frames);
       if (message.ok()) {
-        const PeerId peer = state.peers.meet(state.turn, came->route, came->user).id;
-        return Incoming{peer, port.channel, std::move(*message), std::move(came->payload),
-                        std::move(*who)};
+        ZmqPeers::Peer& peer = state.peers.meet(state.turn, came->route, came->user);
+        const bool shares = !port.curve && state.tie(peer, sharing_of(*message));
+        return Incoming{
+            peer.id,         port.channel, std::move(*message), std::move(came->payload),
+            std::move(*who), shares};
       }
     }
     ++state.rejected;
@@ -204,6 +254,11 @@ std::uint64_t ZmqServer::rejected() const { return state_->rejected; }
 
 void ZmqServer::descriptors(std::vector<int>& out) const {
   for (const State::Port& port : state_->ports) out.push_back(port.socket.descriptor());
+  if (state_->segments) out.push_back(state_->segments->descriptor());
+}
+
+void ZmqServer::woken() {
+  if (state_->segments) state_->segments->turn();
 }
 
 bool ZmqServer::ready() {

@@ -23,6 +23,7 @@ struct ZmqOptions {
   int control_messages = 1000;           ///< Under way to or from a peer on control.
   int data_messages = 4096;              ///< Likewise elsewhere, where streams bound the bytes.
   std::size_t most_peers = 65536;        ///< Server only: connections that are told apart.
+  bool share_memory = true;              ///< With peers on this box (shared/io/segment.h).
 };
 
 /// What a server needs to listen on TCP, which is with CURVE always.
@@ -56,13 +57,17 @@ class ZmqServer final : public ServerTransport, public Pollable {
 
   [[nodiscard]] Status send(PeerId peer, const Message& message, const Buffer& payload) override;
 
-  /// Takes from control before clients before data, as long as there is some of each, but no more
-  /// than a few of one at a time.
+  /// Takes control before workers' data before clients', so results before inputs, as long as there is
+  /// some of each, but no more than a few of one at a time.
   [[nodiscard]] std::optional<Incoming> receive() override;
   [[nodiscard]] std::uint64_t rejected() const override;
+  [[nodiscard]] bool share(PeerId peer, std::uint64_t id, const Segment& segment) override;
+  [[nodiscard]] std::optional<Segment> shared(PeerId peer, std::uint64_t id) override;
+  [[nodiscard]] std::optional<PeerId> gone() override;
 
   void descriptors(std::vector<int>& out) const override;
   [[nodiscard]] bool ready() override;
+  void woken() override;
 
   ~ZmqServer() override;
 
@@ -87,6 +92,9 @@ class ZmqClient final : public ClientTransport, public Pollable {
   [[nodiscard]] Status send(const Message& message, const Buffer& payload) override;
   [[nodiscard]] std::optional<Incoming> receive() override;
   [[nodiscard]] Status reconnect() override;
+  [[nodiscard]] std::uint64_t sharing() override;
+  [[nodiscard]] bool share(std::uint64_t id, const Segment& segment) override;
+  [[nodiscard]] std::optional<Segment> shared(std::uint64_t id) override;
 
   void descriptors(std::vector<int>& out) const override;
   [[nodiscard]] bool ready() override;

@@ -107,6 +107,8 @@ struct Fields<Submit> {
     v.may("window", m.window);
     v.may("result_from", m.result_from);
     v.may("result_run", m.result_run);
+    v.may("sharing", m.sharing);
+    v.may("segment", m.segment);
   }
 };
 
@@ -131,6 +133,7 @@ struct Fields<Accepted> {
     v.may("plan", m.plan);
     v.may("seconds", m.seconds);
     v.may("limit", m.limit);
+    v.may("segment", m.segment);
   }
 };
 
@@ -300,6 +303,8 @@ struct Fields<ClusterStatus> {
     v.may("uptime_seconds", m.uptime_seconds);
     v.may("workers", m.workers);
     v.may("requests", m.requests);
+    v.may("part", m.part);
+    v.may("more", m.more);
   }
 };
 
@@ -343,6 +348,7 @@ struct Fields<Attach> {
   static void visit(auto& v, auto& m) {
     v.need("worker", m.worker);
     v.need("boot", m.boot);
+    v.may("sharing", m.sharing);
   }
 };
 
@@ -374,6 +380,15 @@ struct Fields<HeartbeatAck> {
 };
 
 template <>
+struct Fields<Source> {
+  static void visit(auto& v, auto& m) {
+    v.need("offset", m.offset);
+    v.need("bytes", m.bytes);
+    v.need("at", m.at);
+  }
+};
+
+template <>
 struct Fields<Assign> {
   static void visit(auto& v, auto& m) {
     v.need("shard", m.shard);
@@ -383,6 +398,9 @@ struct Fields<Assign> {
     v.may("tensors", m.tensors);
     v.need("result", m.result);
     v.may("attempt", m.attempt);
+    v.may("segment", m.segment);
+    v.may("sources", m.sources);
+    v.may("result_segment", m.result_segment);
   }
 };
 
@@ -451,6 +469,7 @@ struct Fields<SamplesDone> {
     v.need("shard", m.shard);
     v.need("stream_upto", m.stream_upto);
     v.need("samples", m.samples);
+    v.may("in_place", m.in_place);
   }
 };
 

@@ -25,6 +25,9 @@ inline constexpr std::uint32_t kProtocolVersion = 1;
 /// Bytes a client may send after Submit before it has seen Want.
 inline constexpr std::uint64_t kEagerBytes = 1u << 20;
 
+/// Bytes from which on inputs and results between processes of one box are shared rather than sent.
+inline constexpr std::uint64_t kShareFromBytes = 64u << 10;
+
 /// XXH3-128 of a tensor's bytes; all zero: not given.
 struct Digest {
   std::uint64_t high = 0;
@@ -91,6 +94,9 @@ struct Submit {
   std::uint64_t result_from =
       0;  ///< Bytes of the result stream the client already has, in run `result_run`.
   std::uint64_t result_run = 0;  ///< Accepted.run that it got them from; 0: none.
+  std::uint64_t sharing = 0;     ///< Token of the connection over which it shares memory; 0: none.
+  std::uint64_t segment = 0;  ///< Shared memory that holds the tensors, as input_layout() lays them
+                              ///< out; 0: none. They are not sent, unless Want asks for them.
 };
 
 /// What one device is expected to do for a request, and why.
@@ -113,6 +119,9 @@ struct Accepted {
   double seconds =
       -1;             ///< What the whole should take from now on, as far as is known; -1: unknown.
   std::string limit;  ///< What keeps it from being faster, in words.
+  std::uint64_t segment =
+      0;  ///< Shared memory in which the result is when Done comes; 0: none. It is
+          ///< not sent, unless Want asks for it.
 };
 
 /// coordinator -> client: it will not. Ends the request, if it was ever known.
@@ -223,6 +232,8 @@ struct ClusterStatus {
   double uptime_seconds = 0;
   std::vector<WorkerStatus> workers;
   std::vector<RequestStatus> requests;
+  std::uint64_t part = 0;  ///< Of an answer in several messages, with one tag; from 0 on.
+  bool more = false;       ///< Another part follows.
 };
 
 // -------------------------------------------------------------------------------------------- worker and coordinator
@@ -262,6 +273,7 @@ struct Rejected {
 struct Attach {
   WorkerId worker;
   std::uint64_t boot = 0;
+  std::uint64_t sharing = 0;  ///< As Submit.sharing.
 };
 struct Attached {
   WorkerId worker;
@@ -285,6 +297,14 @@ struct HeartbeatAck {
   std::uint64_t sequence = 0;
 };
 
+/// Bytes of shared memory, and where they belong in the concatenation of a shard's tensors.
+struct Source {
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t at = 0;
+  friend bool operator==(const Source&, const Source&) = default;
+};
+
 /// coordinator -> worker on data: run these samples. Inputs follow on stream {kShardInput, request, shard}.
 struct Assign {
   ShardId shard;
@@ -295,6 +315,11 @@ struct Assign {
       tensors;        ///< Rows of these samples only; axis 0 is samples.size(), or 1 for all alike.
   TensorSpec result;  ///< The shard's result: row i is samples[i].
   std::int64_t attempt = 1;
+  std::uint64_t segment = 0;  ///< Shared memory that holds the inputs; 0: none. They are not sent,
+                              ///< unless Want asks for them.
+  std::vector<Source> sources;       ///< Where in it, in the order of `at`; whole tensors of rows.
+  std::uint64_t result_segment = 0;  ///< Shared memory for the request's whole result; 0: none. Row
+                                     ///< samples[i] may be written to its place there.
 };
 
 /// coordinator -> worker on control: the shard is over, taken whole or given up. Stop what remains and forget it.
@@ -355,6 +380,7 @@ struct SamplesDone {
   std::uint64_t stream_upto =
       0;  ///< The rows are complete when this much of the stream has arrived.
   std::vector<SampleReport> samples;  ///< `sample` is the index in the request's batch.
+  bool in_place = false;  ///< The rows are in Assign.result_segment, and not on the stream.
 };
 
 /// What an unfinished sample looks like. Best effort: the newest of each sample, at most one an interval. On data from

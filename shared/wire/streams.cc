@@ -31,6 +31,37 @@ struct Stretch {
   }
 };
 
+/// A named buffer.
+class Place {
+ public:
+  explicit Place(Buffer buffer) : bytes_(buffer.size()), buffer_(std::move(buffer)) {}
+  explicit Place(LazyBuffer lazy) : bytes_(lazy.bytes), lazy_(std::move(lazy)) {}
+
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+
+  /// Empty if it cannot be mapped.
+  const Buffer& map(std::uint64_t& mapped_bytes) {
+    if (lazy_.map) {
+      buffer_ = std::exchange(lazy_.map, nullptr)();
+      mapped_bytes += buffer_.size();
+    }
+    return buffer_;
+  }
+
+  /// `at` and the size must fit.
+  [[nodiscard]] bool write(std::uint64_t at, std::span<const std::byte> source) const {
+    if (lazy_.write) return lazy_.write(at, source);
+    if (buffer_.empty()) return false;
+    std::memcpy(buffer_.data() + at, source.data(), source.size());
+    return true;
+  }
+
+ private:
+  std::uint64_t bytes_;
+  Buffer buffer_;
+  LazyBuffer lazy_;
+};
+
 /// One end of a stream: what both directions need.
 struct End {
   std::optional<PeerId> peer;  ///< None: forgotten, until opened again.
@@ -43,7 +74,8 @@ struct End {
 struct Receiver : End {
   static constexpr bool kSends = false;
 
-  Buffer buffer;
+  std::shared_ptr<Place> place;
+  std::vector<Range> places;  ///< Of it, that may be written to; empty: all.
   std::uint64_t total = 0;
   std::uint64_t arrived = 0;            ///< Everything below is in the buffer.
   std::uint64_t expected = 0;           ///< Everything below is known to have been sent.
@@ -53,9 +85,18 @@ struct Receiver : End {
   bool again = false;                   ///< With that Want.
   bool got = false;                     ///< For the next pump to send.
   bool arrival = false;                 ///< For the next pump to tell.
+  bool broken = false;                  ///< For the next pump to tell.
   bool listed = false;                  ///< In State::receivers_to_do.
 
   [[nodiscard]] bool waits() const { return peer && arrived < expected; }
+
+  [[nodiscard]] bool may_write(std::uint64_t at, std::uint64_t bytes) const {
+    if (at > place->bytes() || bytes > place->bytes() - at) return false;
+    return places.empty() || std::any_of(places.begin(), places.end(), [&](const Range& range) {
+             return at >= range.offset && at - range.offset <= range.bytes &&
+                    bytes <= range.bytes - (at - range.offset);
+           });
+  }
 };
 
 struct Sender : End {
@@ -95,8 +136,11 @@ struct Streams::State {
 
   StreamOptions options;
   BufferPool pool;
-  std::map<BufferId, Buffer> buffers;
+  std::map<BufferId, std::shared_ptr<Place>> buffers;
   std::uint64_t buffered_bytes = 0;
+  std::uint64_t copied_bytes = 0;
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t mapped_bytes = 0;
 
   std::map<StreamId, Receiver> receivers;
   std::map<StreamId, Sender> senders;
@@ -170,7 +214,8 @@ struct Streams::State {
   // ---------------------------------------------------------------------------------- receiving
 
   void schedule(const StreamId& id, Receiver& receiver) {
-    if (receiver.listed || !(receiver.want || receiver.got || receiver.arrival)) return;
+    if (receiver.listed) return;
+    if (!(receiver.want || receiver.got || receiver.arrival || receiver.broken)) return;
     receiver.listed = true;
     receivers_to_do.push_back(id);
   }
@@ -196,12 +241,15 @@ struct Streams::State {
     receiver.want = receiver.again = true;
   }
 
-  void take(Receiver& receiver, const Put& put, std::span<const std::byte> payload,
-            TimePoint now) const {
-    if (put.at > receiver.buffer.size() || payload.size() > receiver.buffer.size() - put.at) return;
+  void take(Receiver& receiver, const Put& put, std::span<const std::byte> payload, TimePoint now) {
+    if (!receiver.may_write(put.at, payload.size())) {
+      receiver.broken = true;
+      return;
+    }
     const std::uint64_t known = receiver.arrived - put.offset;
     const std::uint64_t bytes = payload.size() - known;
-    std::memcpy(receiver.buffer.data() + put.at + known, payload.data() + known, bytes);
+    if (!receiver.place->write(put.at + known, payload.subspan(known))) return;
+    copied_bytes += bytes;
     receiver.arrived += bytes;
     receiver.heard = now;
     receiver.doublings = 0;
@@ -222,6 +270,7 @@ struct Streams::State {
       const bool whole = receiver.arrived == receiver.total;
       events.emplace_back(StreamArrived{id, receiver.arrived, whole});
     }
+    if (std::exchange(receiver.broken, false)) events.emplace_back(StreamBroken{id});
     if (!receiver.peer || receiver.paused) return;
     if (std::exchange(receiver.want, false)) {
       const bool again = std::exchange(receiver.again, false);
@@ -297,6 +346,7 @@ struct Streams::State {
                      stretch.buffer.slice(stretch.offset + within, bytes)});
       if (!sender.waits()) sender.heard = now;
       sender.next += bytes;
+      sent_bytes += bytes;
       arm(id, sender);
     } else if (sender.probe) {
       out.push_back({*sender.peer, Put{id, sender.next, 0}, Buffer{}});
@@ -325,39 +375,48 @@ Status Streams::allocate(BufferId id, std::uint64_t bytes) {
 void Streams::adopt(BufferId id, Buffer buffer) {
   release(id);
   state_->buffered_bytes += buffer.size();
-  state_->buffers.emplace(id, std::move(buffer));
+  state_->buffers.emplace(id, std::make_shared<Place>(std::move(buffer)));
+}
+
+void Streams::adopt(BufferId id, LazyBuffer buffer) {
+  release(id);
+  state_->buffered_bytes += buffer.bytes;
+  state_->buffers.emplace(id, std::make_shared<Place>(std::move(buffer)));
 }
 
 Buffer Streams::buffer(BufferId id) const {
   const auto found = state_->buffers.find(id);
-  return found == state_->buffers.end() ? Buffer{} : found->second;
+  return found == state_->buffers.end() ? Buffer{} : found->second->map(state_->mapped_bytes);
 }
 
 void Streams::release(BufferId id) {
   const auto found = state_->buffers.find(id);
   if (found == state_->buffers.end()) return;
-  state_->buffered_bytes -= found->second.size();
+  state_->buffered_bytes -= found->second->bytes();
   state_->buffers.erase(found);
 }
 
 std::uint64_t Streams::buffered_bytes() const { return state_->buffered_bytes; }
+std::uint64_t Streams::copied_bytes() const { return state_->copied_bytes; }
+std::uint64_t Streams::sent_bytes() const { return state_->sent_bytes; }
+std::uint64_t Streams::mapped_bytes() const { return state_->mapped_bytes; }
 
 // ---------------------------------------------------------------------------------------- streams
 
 void Streams::receive(const StreamId& id, PeerId peer, BufferId buffer, std::uint64_t total,
-                      bool ask, TimePoint now) {
+                      bool ask, TimePoint now, std::vector<Range> places) {
   const auto known = state_->buffers.find(buffer);
   if (known == state_->buffers.end()) return;
   auto [found, fresh] = state_->receivers.try_emplace(id);
   Receiver& receiver = found->second;
-  const Buffer& place = known->second;
-  if (!fresh && (receiver.total != total || receiver.buffer.data() != place.data())) {
+  if (!fresh && (receiver.total != total || receiver.place != known->second)) {
     state_->disarm(id, receiver);
     receiver = Receiver{};
     fresh = true;
   }
   if (fresh) {
-    receiver.buffer = place;
+    receiver.place = known->second;
+    receiver.places = std::move(places);
     receiver.total = total;
     receiver.arrival = total == 0;
   }
@@ -397,12 +456,15 @@ void Streams::send(const StreamId& id, PeerId peer, std::uint64_t window, std::u
   state_->schedule(id, sender);
 }
 
-void Streams::append(const StreamId& id, const Piece& piece, bool last) {
+bool Streams::sends(const StreamId& id) const { return state_->senders.contains(id); }
+
+bool Streams::append(const StreamId& id, const Piece& piece, bool last) {
   const auto found = state_->senders.find(id);
-  if (found == state_->senders.end()) return;
+  if (found == state_->senders.end()) return true;
   Sender& sender = found->second;
   if (piece.bytes > 0) {
     Buffer whole = buffer(piece.buffer);
+    if (whole.empty() && state_->buffers.contains(piece.buffer)) return false;
     PA_CHECK(piece.offset <= whole.size() && piece.bytes <= whole.size() - piece.offset);
     if (!sender.stretches.empty() && sender.stretches.back().continued_by(piece, whole)) {
       sender.stretches.back().bytes += piece.bytes;
@@ -414,6 +476,7 @@ void Streams::append(const StreamId& id, const Piece& piece, bool last) {
   }
   sender.last = sender.last || last;
   state_->schedule(id, sender);
+  return true;
 }
 
 void Streams::close(const StreamId& id) {

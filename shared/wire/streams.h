@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -26,6 +27,20 @@ struct Piece {
   std::uint64_t at = 0;
 };
 
+/// Bytes of a buffer.
+struct Range {
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// Memory that is mapped only when its bytes are wanted.
+struct LazyBuffer {
+  std::uint64_t bytes = 0;
+  std::function<Buffer()> map;  ///< To read from; empty if that is not possible. Called once.
+  /// Copies bytes to `offset`; false if that is not possible.
+  std::function<bool(std::uint64_t offset, std::span<const std::byte> source)> write;
+};
+
 /// A message on its way out, with the bytes of frame 2 if it is a Put (sent from where they lie).
 struct Outgoing {
   PeerId peer;
@@ -43,7 +58,12 @@ struct StreamArrived {
 struct StreamSent {
   StreamId stream;
 };
-using StreamEvent = std::variant<StreamArrived, StreamSent>;
+/// The sender wants bytes in a place that is not its to write to. They were dropped, as all that
+/// follows will be.
+struct StreamBroken {
+  StreamId stream;
+};
+using StreamEvent = std::variant<StreamArrived, StreamSent, StreamBroken>;
 
 struct StreamOptions {
   /// Of one Put, at most.
@@ -81,6 +101,7 @@ class Streams {
   [[nodiscard]] Status allocate(BufferId id, std::uint64_t bytes);
   /// Gives a name to memory made elsewhere (a mapped file, a tensor).
   void adopt(BufferId id, Buffer buffer);
+  void adopt(BufferId id, LazyBuffer buffer);
   /// Empty if unknown.
   [[nodiscard]] Buffer buffer(BufferId id) const;
   /// Forgets the name; the memory lives until no stream or message needs it. Unknown ids are ignored.
@@ -88,12 +109,12 @@ class Streams {
 
   // ------------------------------------------------------------------------------------------------------- streams
 
-  /// Makes room for `total` bytes from `peer` in `buffer`. With `ask`, a Want is sent at once and everything is expected;
+  /// Makes room for `total` bytes from `peer` in `buffer`, at `places` of it only (empty: anywhere). With `ask`, a Want is sent at once and everything is expected;
   /// without, the sender is known to begin by itself, and silence is no reason to ask until expect() says so. `peer` must
   /// be the one that sends; others' Puts are dropped. Opening an open stream again with another peer continues where it
   /// stood, from the new peer. An unknown `buffer` is ignored.
   void receive(const StreamId& id, PeerId peer, BufferId buffer, std::uint64_t total, bool ask,
-               TimePoint now);
+               TimePoint now, std::vector<Range> places = {});
 
   /// The sender is known to have sent everything below `upto`: if it is not here after `retry` of silence, it is asked
   /// for again. Never lowers what is expected; unknown ids are ignored.
@@ -104,8 +125,11 @@ class Streams {
   void send(const StreamId& id, PeerId peer, std::uint64_t window, std::uint64_t from,
             TimePoint now);
   /// Adds bytes at the end of a stream. `last`: nothing more follows. The piece's buffer must be known and hold it, if
-  /// the piece is not empty. An unknown stream is ignored.
-  void append(const StreamId& id, const Piece& piece, bool last);
+  /// the piece is not empty. An unknown stream is ignored. False, and nothing happens, if a lazy buffer could not be
+  /// mapped.
+  bool append(const StreamId& id, const Piece& piece, bool last);
+  /// Whether the stream was begun by send() and not closed.
+  [[nodiscard]] bool sends(const StreamId& id) const;
 
   /// Forgets a stream in either direction. Unknown ids are ignored.
   void close(const StreamId& id);
@@ -131,6 +155,12 @@ class Streams {
 
   /// Bytes of all named buffers.
   [[nodiscard]] std::uint64_t buffered_bytes() const;
+  /// Bytes of Puts copied to their places so far.
+  [[nodiscard]] std::uint64_t copied_bytes() const;
+  /// Bytes of Puts given out by pump() so far, those sent again included.
+  [[nodiscard]] std::uint64_t sent_bytes() const;
+  /// Bytes of lazy buffers mapped so far.
+  [[nodiscard]] std::uint64_t mapped_bytes() const;
 
   ~Streams();
   Streams(const Streams&) = delete;

@@ -53,6 +53,8 @@ struct Environment {
 };
 
 [[nodiscard]] std::unique_ptr<Harness> make_sim_harness();
+/// Where memory is shared.
+[[nodiscard]] std::unique_ptr<Harness> make_sharing_sim_harness();
 /// With loss, doubling and overtaking.
 [[nodiscard]] std::unique_ptr<Harness> make_bad_sim_harness(std::uint64_t seed);
 [[nodiscard]] std::unique_ptr<Harness> make_ipc_harness();

@@ -41,6 +41,12 @@ std::unique_ptr<Harness> make_sim_harness() {
   return std::make_unique<SimHarness>(1, options);
 }
 
+std::unique_ptr<Harness> make_sharing_sim_harness() {
+  SimNetworkOptions options;
+  options.sharing = 1;
+  return std::make_unique<SimHarness>(1, options);
+}
+
 std::unique_ptr<Harness> make_bad_sim_harness(std::uint64_t seed) {
   SimNetworkOptions options;
   options.loss = 0.05;

@@ -44,6 +44,42 @@ TEST(ClusterSim, ForwardEchoesEveryRow) {
   EXPECT_TRUE(sim.result_is_right(request));
 }
 
+TEST(ClusterSim, SharedBytesAreCopiedTwiceInAllAndTheCoordinatorMapsNone) {
+  SimCluster::Options options = with_workers(2);
+  options.network.sharing = 1;
+  SimCluster sim(options);
+  sim.advance(100ms);
+  const std::int64_t floats = 100'000;
+  const RequestId request =
+      sim.submit({.samples = 10, .op = Operation::kForward, .row_floats = floats});
+  ASSERT_TRUE(sim.run_until_idle(10s));
+  ASSERT_TRUE(sim.reply(request)->ok()) << sim.reply(request)->error().message;
+  EXPECT_TRUE(sim.result_is_right(request));
+  EXPECT_EQ(sim.coordinator_mapped_bytes(), 0U);
+  // The client copies its inputs once; each worker writes its rows once, which streams know nothing of.
+  EXPECT_EQ(sim.copied_bytes(), static_cast<std::uint64_t>(10 * floats) * sizeof(float));
+  for (const auto& note : sim.notes<note::ShardAssigned>()) EXPECT_TRUE(note.shares);
+}
+
+TEST(ClusterSim, WhoCannotHaveSharedMemoryGetsTheBytes) {
+  for (const double sharing : {0.01, 0.3, 0.6}) {
+    SimCluster::Options options = with_workers(3);
+    options.network.sharing = sharing;
+    SimCluster sim(options);
+    sim.advance(100ms);
+    std::vector<RequestId> requests;
+    for (int i = 0; i < 10; ++i) {
+      requests.push_back(
+          sim.submit({.samples = 7, .op = Operation::kForward, .row_floats = 30'000}));
+    }
+    ASSERT_TRUE(sim.run_until_idle(60s)) << sim.describe();
+    for (const RequestId& request : requests) {
+      ASSERT_TRUE(sim.reply(request)->ok()) << sim.reply(request)->error().message;
+      EXPECT_TRUE(sim.result_is_right(request));
+    }
+  }
+}
+
 TEST(ClusterSim, RunsAnyBatchOnAnyWeights) {
   const std::vector<std::vector<double>> clusters = {
       {1, 1, 1, 1}, {97, 1, 1, 1}, {40, 40, 15, 5}, {70, 30}};

@@ -24,6 +24,7 @@ struct Weather {
   double stops_per_second = 0;
   double coordinator_kills_per_second = 0;
   double client_kills_per_second = 0;
+  double sharing = 0;  ///< Part of the handed memory that arrives; 0: nobody shares any.
 };
 
 /// PA_SIM_SEEDS=A..B runs other seeds than the few of every run.
@@ -51,6 +52,7 @@ void run_through(const Weather& weather, std::uint64_t seed) {
   options.network.doubling = weather.doubling;
   options.network.reordering = weather.reordering;
   options.network.jitter = weather.jitter;
+  options.network.sharing = weather.sharing;
   options.network.chunk_bytes = 1 << 12;
   options.streams.chunk_bytes = 1 << 12;
   options.streams.window_bytes = 1 << 14;
@@ -130,6 +132,27 @@ TEST(FaultsSim, MessagesAreDoubledAndOvertakeEachOther) {
 TEST(FaultsSim, WorkersDieAndStop) { run_all({.kills_per_second = 0.5, .stops_per_second = 0.5}); }
 
 TEST(FaultsSim, CoordinatorDies) { run_all({.coordinator_kills_per_second = 0.2}); }
+
+TEST(FaultsSim, SharedMemoryIsNotAlwaysThere) {
+  run_all({.loss = 0.02,
+           .jitter = 2ms,
+           .kills_per_second = 0.3,
+           .stops_per_second = 0.3,
+           .coordinator_kills_per_second = 0.05,
+           .sharing = 0.8});
+}
+
+TEST(FaultsSim, EverythingAtOnceWithSharedMemory) {
+  run_all({.loss = 0.02,
+           .doubling = 0.02,
+           .reordering = true,
+           .jitter = 5ms,
+           .kills_per_second = 0.2,
+           .stops_per_second = 0.2,
+           .coordinator_kills_per_second = 0.05,
+           .client_kills_per_second = 0.2,
+           .sharing = 0.9});
+}
 
 TEST(FaultsSim, EverythingAtOnce) {
   run_all({.loss = 0.02,

@@ -34,6 +34,7 @@ struct SimCluster::Client {
   SimCluster::Job job;
   RequestId request;
   std::unique_ptr<ClientTransport> transport;
+  std::unique_ptr<ClientMemory> memory;
   std::unique_ptr<Streams> streams;
   std::unique_ptr<ClientJob> run;
   std::vector<Outgoing> unsent;
@@ -170,6 +171,8 @@ RequestId SimCluster::submit(const Job& job) {
 
   JobOptions options;
   options.endpoint = "the simulator";
+  client->memory = std::make_unique<ClientMemory>(*client->transport);
+  options.memory = client->memory.get();
   options.first_answer = std::chrono::seconds{60};
   options.window_bytes = options_.streams.window_bytes;
   JobCallbacks callbacks;
@@ -178,6 +181,11 @@ RequestId SimCluster::submit(const Job& job) {
     raw->result = zeroed(*byte_size(accepted.result));
     return raw->result;
   };
+  if (options_.network.sharing > 0) {
+    callbacks.on_shared_result = [raw](const Accepted&, Buffer result) {
+      raw->result = std::move(result);
+    };
+  }
   callbacks.on_progress = [raw](const RequestProgress& progress) { raw->progress = progress; };
   client->run = std::make_unique<ClientJob>(*client->streams, BufferId{1}, std::move(submission),
                                             options, callbacks);
@@ -342,5 +350,20 @@ std::string SimCluster::describe() const {
 const Coordinator& SimCluster::coordinator() const { return coordinator_->core(); }
 
 std::uint64_t SimCluster::coordinator_bytes() const { return coordinator_->buffered_bytes(); }
+
+std::uint64_t SimCluster::coordinator_mapped_bytes() const {
+  return coordinator_->streams().mapped_bytes();
+}
+
+std::uint64_t SimCluster::copied_bytes() const {
+  std::uint64_t bytes = coordinator_->streams().copied_bytes();
+  for (const auto& worker : workers_) {
+    if (worker->node) bytes += worker->node->streams().copied_bytes();
+  }
+  for (const auto& [id, client] : clients_) {
+    bytes += client->streams->copied_bytes() + client->memory->copied_bytes();
+  }
+  return bytes;
+}
 
 }  // namespace pa

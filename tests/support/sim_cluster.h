@@ -93,6 +93,11 @@ class SimCluster {
   [[nodiscard]] const Coordinator& coordinator() const;
   [[nodiscard]] std::uint64_t coordinator_bytes() const;
   [[nodiscard]] SimNetwork& network() { return *network_; }
+  /// Bytes that the coordinator mapped of shared memory.
+  [[nodiscard]] std::uint64_t coordinator_mapped_bytes() const;
+  /// Bytes of inputs and results copied by streams, and into shared memory by clients; what workers
+  /// write to results in shared memory is one more copy of each byte.
+  [[nodiscard]] std::uint64_t copied_bytes() const;
   /// What the coordinator noted of this kind so far.
   template <class T>
   [[nodiscard]] std::vector<T> notes() const {

@@ -169,7 +169,8 @@ RowsFinished SimCompute::finish(Shard& shard, std::int64_t row) const {
   Buffer out(std::shared_ptr<std::byte>(new std::byte[bytes], std::default_delete<std::byte[]>()),
              bytes);
   if (job.body.op == Operation::kForward) {
-    std::memcpy(out.data(), job.inputs.data() + static_cast<std::uint64_t>(row) * bytes, bytes);
+    const Buffer& x = job.parts.empty() ? job.inputs : job.parts.front();
+    std::memcpy(out.data(), x.data() + static_cast<std::uint64_t>(row) * bytes, bytes);
   } else {
     const float mark = sample_mark(job.request, sample);
     for (std::uint64_t at = 0; at + sizeof mark <= bytes; at += sizeof mark) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "shared/io/framing.h"
+#include "shared/io/segment_socket.h"
 #include "shared/wire/codec.h"
 
 namespace pa {
@@ -38,6 +39,8 @@ struct Connection {
   Direction up;
   Direction down;
   std::deque<Incoming> inbox;  ///< Of the client.
+  SegmentInbox shared_up;
+  SegmentInbox shared_down;
 };
 
 using ConnectionId = std::uint64_t;
@@ -76,6 +79,20 @@ struct SimNetwork::State {
 
   /// Uniform in [0, 1).
   double chance() { return static_cast<double>(random() >> 11) * 0x1p-53; }
+
+  bool share(ConnectionId id, bool up, std::uint64_t number, const Segment& segment) {
+    const auto found = connections.find(id);
+    if (options.sharing <= 0 || found == connections.end() || found->second.cut) return false;
+    if (chance() >= options.sharing) return false;
+    (up ? found->second.shared_up : found->second.shared_down).put(number, segment);
+    return true;
+  }
+
+  std::optional<Segment> shared(ConnectionId id, bool up, std::uint64_t number) {
+    const auto found = connections.find(id);
+    if (found == connections.end()) return std::nullopt;
+    return (up ? found->second.shared_up : found->second.shared_down).take(number);
+  }
 
   ConnectionId open(Channel channel) {
     connections[++last_connection].channel = channel;
@@ -161,8 +178,9 @@ struct SimNetwork::State {
       if (arrival.up) ++rejected;
       return;
     }
-    Incoming incoming{PeerId{0}, connection.channel, std::move(*message),
-                      std::move(arrival.letter.payload)};
+    Incoming incoming{
+        PeerId{0}, connection.channel, std::move(*message), std::move(arrival.letter.payload),
+        {},        options.sharing > 0};
     if (!arrival.up) {
       connection.inbox.push_back(std::move(incoming));
       return;
@@ -200,6 +218,17 @@ class SimNetwork::Server final : public ServerTransport {
 
   std::uint64_t rejected() const override { return state_.rejected; }
 
+  bool share(PeerId peer, std::uint64_t id, const Segment& segment) override {
+    const auto known = state_.peers.find(peer);
+    return known != state_.peers.end() && state_.share(known->second, false, id, segment);
+  }
+
+  std::optional<Segment> shared(PeerId peer, std::uint64_t id) override {
+    const auto known = state_.peers.find(peer);
+    if (known == state_.peers.end()) return std::nullopt;
+    return state_.shared(known->second, true, id);
+  }
+
  private:
   State& state_;
 };
@@ -235,6 +264,14 @@ class SimNetwork::Client final : public ClientTransport {
     state_->close(connection_);
     reopen();
     return {};
+  }
+
+  std::uint64_t sharing() override { return state_->options.sharing > 0 ? connection_ : 0; }
+  bool share(std::uint64_t id, const Segment& segment) override {
+    return state_->share(connection_, true, id, segment);
+  }
+  std::optional<Segment> shared(std::uint64_t id) override {
+    return state_->shared(connection_, false, id);
   }
 
   /// A new connection over the same link.

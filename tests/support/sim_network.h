@@ -29,6 +29,8 @@ struct SimNetworkOptions {
   /// A connection and direction holds so many messages before it is full.
   std::size_t queue_messages = 4096;
   std::uint64_t chunk_bytes = 1u << 20;
+  /// Part of the segments that arrive when a side shares memory; 0: no side does.
+  double sharing = 0;
 };
 
 /// A server, its clients and what lies between, on simulated time. Equal seeds, options and calls

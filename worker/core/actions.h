@@ -21,6 +21,8 @@ struct Ready {};
 struct Assigned {
   Assign assign;
   Result<Request> body;
+  bool inputs_here = false;  ///< In shared memory, checked.
+  bool result_here = false;  ///< The shared memory that they may be written to.
 };
 /// Any other message of the coordinator.
 struct FromCoordinator {
@@ -29,6 +31,7 @@ struct FromCoordinator {
 /// The engine's report.
 struct Reported {
   EngineReport report;
+  bool in_place = false;  ///< The rows that it tells of were written to shared memory.
 };
 /// The device's free memory, measured now and then; -1 unknown.
 struct Measured {
@@ -45,10 +48,10 @@ struct Tick {};
 
 }  // namespace worker_event
 
-using WorkerEvent =
-    std::variant<worker_event::Ready, worker_event::Assigned, worker_event::FromCoordinator,
-                 StreamArrived, StreamSent, worker_event::Reported, worker_event::Measured,
-                 worker_event::NoMemory, worker_event::Drain, worker_event::Tick>;
+using WorkerEvent = std::variant<worker_event::Ready, worker_event::Assigned,
+                                 worker_event::FromCoordinator, StreamArrived, StreamSent,
+                                 StreamBroken, worker_event::Reported, worker_event::Measured,
+                                 worker_event::NoMemory, worker_event::Drain, worker_event::Tick>;
 
 /// What the core wants done, in order. Streams lead to the coordinator's data connection.
 namespace worker_action {
@@ -73,11 +76,12 @@ struct Adopt {
 struct Release {
   BufferId buffer;
 };
-/// Expects the whole stream.
+/// Expects the whole stream; with `ask`, only after it was asked for.
 struct Receive {
   StreamId stream;
   BufferId buffer;
   std::uint64_t total = 0;
+  bool ask = false;
 };
 struct StartSending {
   StreamId stream;
@@ -91,10 +95,15 @@ struct Append {
 struct Close {
   StreamId stream;
 };
-/// Hand the shard to the engine; `inputs` is the memory of `job.inputs`, or 0 if it has none.
+/// Hand the shard to the engine; `inputs` is the memory of `job.inputs`, or 0 if it has none or they
+/// are in shared memory.
 struct Run {
   ShardJob job;
   BufferId inputs;
+};
+/// The shard is over: nothing of its shared memory is needed any more.
+struct Unshare {
+  ShardId shard;
 };
 struct Cancel {
   ShardId shard;
@@ -153,6 +162,6 @@ using WorkerAction =
                  worker_action::Allocate, worker_action::Adopt, worker_action::Release,
                  worker_action::Receive, worker_action::StartSending, worker_action::Append,
                  worker_action::Close, worker_action::Run, worker_action::Cancel,
-                 worker_action::Leave, worker_action::Exit, WorkerNote>;
+                 worker_action::Leave, worker_action::Unshare, worker_action::Exit, WorkerNote>;
 
 }  // namespace pa

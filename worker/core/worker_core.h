@@ -56,6 +56,14 @@ class WorkerCore {
   [[nodiscard]] SessionState state() const { return state_; }
   [[nodiscard]] std::size_t shards_held() const { return shards_.size(); }
 
+  [[nodiscard]] bool holds(ShardId shard) const { return shards_.contains(shard); }
+
+  /// Whether the coordinator still counts on this worker, as far as one can know here: what is written
+  /// to shared memory later than that might be in another's way.
+  [[nodiscard]] bool may_write(TimePoint now) const {
+    return state_ == SessionState::kLive && now - last_heard_ < options_.silence;
+  }
+
  private:
   /// A sample that was asked to leave.
   struct Leaving {
@@ -119,7 +127,8 @@ class WorkerCore {
   void on(const worker_event::NoMemory& event);
   void on(const StreamArrived& event);
   void on(const StreamSent& event);
-  void on_report(const RowsFinished& rows);
+  void on(const StreamBroken& event);
+  void on_report(const RowsFinished& rows, bool in_place);
   void on_report(const ShardMoved& moved);
   void on_report(const PassDone& pass);
   void on_report(const SampleLeft& left);

@@ -1,6 +1,7 @@
 // Shards on a worker: inputs in, engine, results out.
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "shared/core/utf8.h"
@@ -44,12 +45,12 @@ void WorkerCore::on(const worker_event::Assigned& event) {
                     internal("the coordinator sent a shard whose result does not fit its samples"));
   }
   held.body = *event.body;
-  if (layout->total == 0) return run(held);
+  if (layout->total == 0 || event.inputs_here) return run(held);
   std::uint64_t bytes = 0;
   for (const TensorSpec& spec : assign.tensors) bytes += *byte_size(spec);
   held.inputs = BufferId{++last_buffer_};
   emit(worker_action::Allocate{held.inputs, layout->total, assign.shard});
-  emit(worker_action::Receive{held.input_stream(), held.inputs, bytes});
+  emit(worker_action::Receive{held.input_stream(), held.inputs, bytes, assign.segment != 0});
 }
 
 void WorkerCore::on(const worker_event::NoMemory& event) {
@@ -125,6 +126,8 @@ void WorkerCore::release_state(Held& held, Leaving& leaving) {
   leaving.state = BufferId{0};
 }
 
+void WorkerCore::on(const StreamBroken&) {}  // the coordinator's shards are its own to spoil
+
 void WorkerCore::run(Held& held) {
   held.running = true;
   if (!busy_since_) busy_since_ = now_;
@@ -146,7 +149,16 @@ void WorkerCore::run(Held& held) {
 }
 
 void WorkerCore::on(const worker_event::Reported& event) {
-  std::visit([this](const auto& report) { on_report(report); }, event.report);
+  if (const auto* rows = std::get_if<RowsFinished>(&event.report)) {
+    on_report(*rows, event.in_place);
+    return;
+  }
+  std::visit(
+      [this](const auto& report) {
+        if constexpr (!std::is_same_v<std::decay_t<decltype(report)>, RowsFinished>)
+          on_report(report);
+      },
+      event.report);
 }
 
 void WorkerCore::on_report(const PassDone& pass) {
@@ -173,15 +185,15 @@ void WorkerCore::on_report(const ShardMoved& moved) {
   if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
 }
 
-void WorkerCore::on_report(const RowsFinished& rows) {
+void WorkerCore::on_report(const RowsFinished& rows, bool in_place) {
   const auto found = shards_.find(rows.shard);
   if (found == shards_.end()) return;
   Held& held = found->second;
   const auto count = std::ssize(rows.samples);
   PA_CHECK(count > 0 && rows.first_row >= 0 && rows.first_row + count <= held.rows());
   held.rows_done += count;
-  SamplesDone message{id_, rows.shard, held.stream_upto, rows.samples};
-  if (!rows.bytes.empty()) {
+  SamplesDone message{id_, rows.shard, held.stream_upto, rows.samples, in_place};
+  if (!rows.bytes.empty() && !in_place) {
     const std::uint64_t row = *row_bytes(held.assign.result);
     PA_CHECK(rows.bytes.size() == row * static_cast<std::uint64_t>(count));
     const BufferId buffer{++last_buffer_};
@@ -276,6 +288,7 @@ void WorkerCore::forget(ShardId shard, bool cancel) {
   }
   emit(worker_action::Close{held.input_stream()});
   emit(worker_action::Close{held.result_stream()});
+  emit(worker_action::Unshare{shard});
   if (held.inputs.value != 0) emit(worker_action::Release{held.inputs});
   for (const BufferId buffer : held.results) emit(worker_action::Release{buffer});
   for (auto& [sample, leaving] : held.leaving) release_state(held, leaving);

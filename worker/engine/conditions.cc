@@ -71,14 +71,23 @@ at::Tensor gather(const std::vector<RowRef>& rows) {
 
 Result<ShardTensors> ShardTensors::of(const ShardJob& job) {
   PA_ASSIGN(const InputLayout layout, input_layout(job.tensors));
-  if (layout.total > job.inputs.size()) {
+  const bool in_parts = !job.parts.empty();
+  if (in_parts && job.parts.size() != job.tensors.size()) {
+    return invalid("the shard has " + std::to_string(job.tensors.size()) + " tensors, but " +
+                   std::to_string(job.parts.size()) + " parts");
+  }
+  if (!in_parts && layout.total > job.inputs.size()) {
     return invalid("the shard's tensors take " + std::to_string(layout.total) +
                    " bytes, but there are " + std::to_string(job.inputs.size()));
   }
   ShardTensors tensors;
   for (std::size_t i = 0; i < job.tensors.size(); ++i) {
     PA_ASSIGN(const std::uint64_t bytes, byte_size(job.tensors[i]));
-    const Buffer part = job.inputs.slice(layout.offsets[i], bytes);
+    const Buffer part = in_parts ? job.parts[i] : job.inputs.slice(layout.offsets[i], bytes);
+    if (part.size() != bytes) {
+      return invalid("the tensor '" + job.tensors[i].name + "' needs " + std::to_string(bytes) +
+                     " bytes, but there are " + std::to_string(part.size()));
+    }
     tensors.tensors_.emplace(job.tensors[i].name,
                              alias(job.tensors[i], part.bytes(), part.owner()));
   }

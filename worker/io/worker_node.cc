@@ -1,6 +1,7 @@
 #include "worker/io/worker_node.h"
 
 #include "shared/io/request_json.h"
+#include "worker/io/shared_shard.h"
 
 namespace pa {
 namespace {
@@ -33,7 +34,7 @@ bool WorkerNode::turn(TimePoint now) {
     more = more || taken == kMessagesPerTurn;
   }
   while (std::optional<EngineReport> report = compute_.poll()) {
-    feed(worker_event::Reported{std::move(*report)});
+    take_report(std::move(*report));
   }
   if (const auto due = core_.next_deadline(); due && *due <= now_) {
     feed(worker_event::Measured{compute_.free_memory_bytes()});
@@ -65,11 +66,47 @@ void WorkerNode::take(Incoming&& incoming) {
   } else if (const auto* want = std::get_if<Want>(&incoming.message)) {
     streams_.on(kCoordinator, *want, now_);
   } else if (auto* assign = std::get_if<Assign>(&incoming.message)) {
-    Result<Request> body = parse_request(assign->body);
-    feed(worker_event::Assigned{std::move(*assign), std::move(body)});
+    take_assign(std::move(*assign));
   } else {
     feed(worker_event::FromCoordinator{std::move(incoming.message)});
   }
+}
+
+void WorkerNode::take_assign(Assign&& assign) {
+  Result<Request> body = parse_request(assign.body);
+  Shared shared;
+  if (assign.segment != 0) {
+    // What is amiss with it is no matter: the bytes are asked for instead.
+    const std::optional<Segment> segment = data_.shared(assign.segment);
+    Result<Buffer> memory = segment ? segment->map() : invalid("did not come");
+    if (memory.ok()) {
+      Result<std::vector<Buffer>> inputs = gather_inputs(assign, *memory);
+      if (inputs.ok()) shared.inputs = std::move(*inputs);
+    }
+  }
+  if (assign.result_segment != 0) {
+    if (auto segment = data_.shared(assign.result_segment)) shared.result = std::move(*segment);
+  }
+  const bool inputs_here = !shared.inputs.empty();
+  const bool result_here = static_cast<bool>(shared.result);
+  if ((inputs_here || result_here) && !shared_.contains(assign.shard)) {
+    shared.assign = assign;
+    shared_.emplace(assign.shard, std::move(shared));
+  }
+  const ShardId shard = assign.shard;
+  feed(worker_event::Assigned{std::move(assign), std::move(body), inputs_here, result_here});
+  if (!core_.holds(shard)) shared_.erase(shard);
+}
+
+/// Finished rows go to their places in shared memory, if there is some and while they may.
+void WorkerNode::take_report(EngineReport&& report) {
+  bool in_place = false;
+  if (const auto* rows = std::get_if<RowsFinished>(&report); rows && !rows->bytes.empty()) {
+    const auto shared = shared_.find(rows->shard);
+    in_place = shared != shared_.end() && shared->second.result && core_.may_write(now_) &&
+               place_rows(shared->second.assign, *rows, shared->second.result).ok();
+  }
+  feed(worker_event::Reported{std::move(report), in_place});
 }
 
 void WorkerNode::feed(const WorkerEvent& event) {
@@ -87,11 +124,16 @@ void WorkerNode::feed(const WorkerEvent& event) {
 }
 
 void WorkerNode::do_action(worker_action::SendControl& action) {
-  // A message that cannot be handed over is lost; the session's timers make up for it.
-  (void)control_.send(action.message, {}).ok();
+  // A message that cannot be handed over is lost; the session's timers make up for it. But for one
+  // that never can: a Hello with more models than fit a message.
+  const Status sent = control_.send(action.message, {});
+  if (!sent.ok() && sent.error().code == Code::kInvalid && notes_) {
+    notes_(worker_note::Refused{sent.error()});
+  }
 }
 
 void WorkerNode::do_action(worker_action::SendData& action) {
+  if (auto* attach = std::get_if<Attach>(&action.message)) attach->sharing = data_.sharing();
   (void)data_.send(action.message, {}).ok();
 }
 
@@ -109,7 +151,7 @@ void WorkerNode::do_action(worker_action::Allocate& action) {
 }
 
 void WorkerNode::do_action(worker_action::Receive& action) {
-  streams_.receive(action.stream, PeerId{0}, action.buffer, action.total, false, now_);
+  streams_.receive(action.stream, PeerId{0}, action.buffer, action.total, action.ask, now_);
   streams_.expect(action.stream, action.total, now_);
 }
 
@@ -118,7 +160,11 @@ void WorkerNode::do_action(worker_action::StartSending& action) {
 }
 
 void WorkerNode::do_action(worker_action::Run& action) {
-  if (action.inputs.value != 0) action.job.inputs = streams_.buffer(action.inputs);
+  if (action.inputs.value != 0) {
+    action.job.inputs = streams_.buffer(action.inputs);
+  } else if (const auto shared = shared_.find(action.job.shard); shared != shared_.end()) {
+    action.job.parts = std::move(shared->second.inputs);
+  }
   compute_.run(std::move(action.job));
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -37,6 +38,7 @@ class WorkerNode {
   [[nodiscard]] const std::optional<worker_action::Exit>& exited() const { return exited_; }
 
   [[nodiscard]] const WorkerCore& core() const { return core_; }
+  [[nodiscard]] const Streams& streams() const { return streams_; }
 
   /// Check the core's invariants after every event (tests).
   void check_always() { check_always_ = true; }
@@ -55,8 +57,9 @@ class WorkerNode {
   void do_action(worker_action::Receive& action);
   void do_action(worker_action::StartSending& action);
   void do_action(worker_action::Append& action) {
-    streams_.append(action.stream, action.piece, action.last);
+    PA_CHECK(streams_.append(action.stream, action.piece, action.last));
   }
+  void do_action(worker_action::Unshare& action) { shared_.erase(action.shard); }
   void do_action(worker_action::Close& action) { streams_.close(action.stream); }
   void do_action(worker_action::Run& action);
   void do_action(worker_action::Cancel& action) { compute_.cancel(action.shard); }
@@ -64,6 +67,15 @@ class WorkerNode {
   void do_action(worker_action::Exit& action) { exited_ = action; }
   void do_action(WorkerNote& note);
   void settle();
+  void take_assign(Assign&& assign);
+  void take_report(EngineReport&& report);
+
+  /// What a shard has of shared memory, from Assign to its end.
+  struct Shared {
+    Assign assign;
+    std::vector<Buffer> inputs;  ///< Until the engine has them.
+    Segment result;              ///< None: results are sent.
+  };
 
   WorkerCore core_;
   Streams streams_;
@@ -72,6 +84,7 @@ class WorkerNode {
   ComputeLink& compute_;
   NoteSink notes_;
   TimePoint now_;
+  std::map<ShardId, Shared> shared_;
   std::vector<WorkerEvent> pending_;  ///< Consequences of actions, fed once the actions are done.
   std::vector<Outgoing> outgoing_;
   std::vector<StreamEvent> stream_events_;

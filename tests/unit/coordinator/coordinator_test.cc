@@ -529,5 +529,58 @@ TEST(Coordinator, ShutdownFinishesWhatRunsAndThenExits) {
   EXPECT_TRUE(exits());
 }
 
+TEST(Coordinator, TheStatusOfAThousandWorkersComesInPartsThatFitMessages) {
+  Harness harness;
+  constexpr std::uint64_t kWorkers = 1000;
+  for (std::uint64_t n = 1; n <= kWorkers; ++n) {
+    Hello hello;
+    hello.boot = n;
+    hello.name = "box" + std::to_string(n) + ":cuda:0";
+    hello.device = "cuda:0";
+    for (int m = 0; m < 10; ++m) {
+      ModelInfo model;
+      model.name = "model-" + std::to_string(m);
+      model.identity = "sha256:" + std::string(64, 'a');
+      model.family = "flux";
+      model.inputs = {{"context", DType::kBF16, {-1, 4096}, true}, {"y", DType::kBF16, {768}}};
+      hello.models.push_back(model);
+    }
+    harness.feed(event::FromWorker{PeerId{n}, false, hello});
+  }
+  harness.actions.clear();
+  harness.feed(event::FromClient{PeerId{5000}, StatusQuery{9}});
+  std::uint64_t workers = 0;
+  std::uint64_t parts = 0;
+  bool more = true;
+  for (const Action& action : harness.actions) {
+    const auto* send = std::get_if<action::Send>(&action);
+    const auto* status = send ? std::get_if<ClusterStatus>(&send->message) : nullptr;
+    if (status == nullptr) continue;
+    EXPECT_EQ(status->tag, 9U);
+    EXPECT_EQ(status->part, parts++);
+    EXPECT_TRUE(more) << "something followed the last part";
+    more = status->more;
+    workers += status->workers.size();
+    EXPECT_LT(encode(*status).size(), 1U << 20);
+  }
+  EXPECT_FALSE(more);
+  EXPECT_GT(parts, 1U);
+  EXPECT_EQ(workers, kWorkers);
+}
+
+TEST(Coordinator, AHelloWithHundredsOfModelsFitsControl) {
+  Hello hello;
+  hello.name = "box:cuda:0";
+  for (int m = 0; m < 500; ++m) {
+    ModelInfo model;
+    model.name = "a-model-with-a-long-name-" + std::to_string(m);
+    model.identity = "sha256:" + std::string(64, 'a');
+    model.family = "flux";
+    model.inputs = {{"context", DType::kBF16, {-1, 4096}, true}, {"y", DType::kBF16, {768}}};
+    hello.models.push_back(model);
+  }
+  EXPECT_LT(encode(hello).size(), 1U << 20);
+}
+
 }  // namespace
 }  // namespace pa

@@ -65,6 +65,8 @@ class Pair {
       if (const auto* told = std::get_if<StreamArrived>(&event)) {
         arrived = *told;
         ++arrivals;
+      } else if (std::holds_alternative<StreamBroken>(event)) {
+        ++brokens;
       } else {
         ++sents;
       }
@@ -99,6 +101,7 @@ class Pair {
   std::optional<StreamArrived> arrived;
   int arrivals = 0;
   int sents = 0;
+  int brokens = 0;
 };
 
 const Put& put_in(const Outgoing& o) { return std::get<Put>(o.message); }
@@ -211,6 +214,55 @@ TEST(StreamsTest, AWindowSmallerThanAChunkStillMoves) {
   pair.sender.append(stream(), {kSource, 0, 100, 0}, true);
   pair.settle();
   EXPECT_TRUE(pair.complete());
+}
+
+TEST(StreamsTest, BytesGoOnlyWhereTheirSenderMayWrite) {
+  Pair pair(100);
+  pair.receiver.receive(stream(), kSender, kTarget, 30, false, pair.now, {{20, 20}, {60, 10}});
+  std::memset(pair.receiver.buffer(kTarget).data(), 0, 100);
+  pair.sender.send(stream(), kReceiver, 100, 0, pair.now);
+  pair.sender.append(stream(), {kSource, 0, 20, 20}, false);
+  pair.sender.append(stream(), {kSource, 20, 5, 65}, false);
+  pair.settle();
+  EXPECT_EQ(pair.arrived->upto, 25U);
+  EXPECT_EQ(pair.brokens, 0);
+  pair.sender.append(stream(), {kSource, 30, 5, 66}, true);  // One byte too far.
+  pair.pump();
+  for (const Outgoing& o : std::exchange(pair.down, {})) pair.deliver_down(o);
+  pair.pump();
+  EXPECT_EQ(pair.brokens, 1);
+  EXPECT_EQ(pair.arrived->upto, 25U);
+  EXPECT_EQ(pair.receiver.buffer(kTarget).data()[70], std::byte{0});
+}
+
+TEST(StreamsTest, ALazyBufferIsMappedForReadersOnly) {
+  Pair pair(50);
+  int maps = 0;
+  std::vector<std::byte> memory(50);
+  const Buffer mapped(std::shared_ptr<std::byte>(memory.data(), [](std::byte*) {}), 50);
+  pair.receiver.adopt(
+      kTarget, LazyBuffer{50,
+                          [&] {
+                            ++maps;
+                            return mapped;
+                          },
+                          [&](std::uint64_t offset, std::span<const std::byte> source) {
+                            std::memcpy(memory.data() + offset, source.data(), source.size());
+                            return true;
+                          }});
+  EXPECT_EQ(pair.receiver.buffered_bytes(), 50U);
+  pair.receiver.receive(stream(), kSender, kTarget, 50, false, pair.now);
+  pair.sender.send(stream(), kReceiver, 100, 0, pair.now);
+  pair.sender.append(stream(), {kSource, 0, 50, 0}, true);
+  pair.settle();
+  EXPECT_TRUE(pair.arrived->whole);
+  EXPECT_EQ(maps, 0);
+  EXPECT_EQ(pair.receiver.copied_bytes(), 50U);
+  EXPECT_TRUE(same(pair.sender.buffer(kSource), pair.receiver.buffer(kTarget)));
+  EXPECT_EQ(maps, 1);
+  EXPECT_EQ(pair.receiver.mapped_bytes(), 50U);
+  pair.receiver.release(kTarget);
+  EXPECT_EQ(pair.receiver.buffered_bytes(), 0U);
 }
 
 TEST(StreamsTest, StreamsOfAPeerTakeTurns) {

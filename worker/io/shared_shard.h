@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "shared/core/buffer.h"
+#include "shared/core/result.h"
+#include "shared/io/segment.h"
+#include "shared/wire/messages.h"
+#include "worker/core/shard_job.h"
+
+namespace pa {
+
+/// The tensors of a shard in `memory`, a map of Assign.segment: one buffer each, which is part of the
+/// map if the tensor lies there in one piece, and a copy else.
+///
+/// Errors: kInvalid, the sources leave the memory, or do not make up the tensors; kOverloaded, there
+/// is no memory for a copy.
+[[nodiscard]] Result<std::vector<Buffer>> gather_inputs(const Assign& assign, const Buffer& memory);
+
+/// Writes the finished rows to their places in Assign.result_segment.
+///
+/// Errors: kInvalid, the rows leave it, or nobody may write to it any more; kOverloaded.
+[[nodiscard]] Status place_rows(const Assign& assign, const RowsFinished& rows,
+                                const Segment& result);
+
+}  // namespace pa
