@@ -107,6 +107,7 @@ inline Outcome run(Engine& engine) {
   std::vector<EngineReport> reports;
   for (int passes = 0; !engine.idle(); ++passes) {
     PA_CHECK(passes < 100000);
+    engine.settle(reports);
     engine.pass(reports);
     outcome.take(reports);
     reports.clear();

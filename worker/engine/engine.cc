@@ -397,4 +397,9 @@ void Engine::pass(std::vector<EngineReport>& out) {
   }
 }
 
+void Engine::settle(std::vector<EngineReport>& out) {
+  const c10::InferenceMode guard;
+  while (state_->resume(out)) state_->noise_maker.wait();
+}
+
 }  // namespace pa

@@ -56,6 +56,10 @@ class Engine {
   /// wait for nothing but noise, waits for some first (up to tenths of a second).
   void pass(std::vector<EngineReport>& out);
 
+  /// Waits until no row waits for noise, so that which rows the next pass takes does not depend on
+  /// how fast noise is made. For tests and benchmarks.
+  void settle(std::vector<EngineReport>& out);
+
  private:
   struct State;
   std::unique_ptr<State> state_;
