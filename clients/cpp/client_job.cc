@@ -207,11 +207,12 @@ void ClientJob::on_done(const Done& done, TimePoint now, std::vector<Outgoing>& 
     out.push_back(to_coordinator(DoneAck{submission_.id}));
     return finish(done.error);
   }
-  done_ = done;
-  if (!accepted_) {
-    next_submit_ = now;  // Accepted was lost, and with it the result's shape: ask again.
+  if (!accepted_ || accepted_->run != done.run) {
+    // Accepted was lost, or comes later, and with it where the result is: ask again.
+    next_submit_ = now;
     return;
   }
+  done_ = done;
   check_complete(now);
 }
 

@@ -87,11 +87,10 @@ struct Tick {};
 
 }  // namespace event
 
-using Event =
-    std::variant<event::Submitted, event::FromClient, event::FromWorker, event::WantsBytes,
-                 event::PeerGone, StreamArrived, StreamSent, StreamBroken, event::Journaled,
-                 event::Recovered, event::RecoveredEnded, event::NoMemory, event::WeightsChanged,
-                 event::Shutdown, event::Tick>;
+using Event = std::variant<event::Submitted, event::FromClient, event::FromWorker,
+                           event::WantsBytes, event::PeerGone, StreamArrived, StreamSent,
+                           StreamBroken, event::Journaled, event::Recovered, event::RecoveredEnded,
+                           event::NoMemory, event::WeightsChanged, event::Shutdown, event::Tick>;
 
 /// What the core wants done, in order. Those about buffers and streams are calls of Streams.
 namespace action {
@@ -284,11 +283,10 @@ using Note =
                  note::SamplesFinished, note::JournalFailed, note::RequestRecovered,
                  note::SampleMoved, note::DeviceSlow, note::ProtocolError>;
 
-using Action =
-    std::variant<action::Send, action::Allocate, action::AdoptSegment, action::Freeze,
-                 action::Release, action::Receive, action::Expect,
-                 action::StartSending, action::Append, action::Close, action::ForgetPeer,
-                 action::JournalRequest, action::JournalSamples, action::JournalOutcome,
-                 action::JournalErase, action::Restore, action::Exit, Note>;
+using Action = std::variant<action::Send, action::Allocate, action::AdoptSegment, action::Freeze,
+                            action::Release, action::Receive, action::Expect, action::StartSending,
+                            action::Append, action::Close, action::ForgetPeer,
+                            action::JournalRequest, action::JournalSamples, action::JournalOutcome,
+                            action::JournalErase, action::Restore, action::Exit, Note>;
 
 }  // namespace pa

@@ -152,6 +152,7 @@ void Coordinator::restore_outcome(Job& job, const Done& outcome) {
   job.ended_at = now_;
   --active_;
   job.outcome = outcome;
+  job.outcome.run = job.run;
   job.outcome.result_bytes = job.result_appended;
   timers_.emplace(now_ + options_.retention, job.id);
 }

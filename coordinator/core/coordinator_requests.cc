@@ -326,6 +326,7 @@ void Coordinator::end(Job& job, const std::optional<Error>& error) {
 
   Done& done = job.outcome;
   done.request = job.id;
+  done.run = was_accepted ? job.run : 0;
   done.failed = error.has_value();
   if (error) done.error = *error;
   done.result_bytes = job.result_appended;

@@ -189,6 +189,7 @@ template <>
 struct Fields<Done> {
   static void visit(auto& v, auto& m) {
     v.need("request", m.request);
+    v.may("run", m.run);
     v.need("failed", m.failed);
     v.may("error", m.error);
     v.need("result_bytes", m.result_bytes);

@@ -172,6 +172,7 @@ struct SampleReport {
 /// coordinator -> client, after the last byte of the result stream. Kept until DoneAck.
 struct Done {
   RequestId request;
+  std::uint64_t run = 0;  ///< As in Accepted; 0 if it was never accepted.
   bool failed = false;
   Error error;                     ///< Meaningful if `failed`.
   std::uint64_t result_bytes = 0;  ///< Length of the whole result stream.
