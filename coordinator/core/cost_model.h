@@ -49,7 +49,6 @@ class PassEstimate {
   /// Rows that fit, as far as is known: `limit`, or fewer if so many found no memory.
   [[nodiscard]] std::int64_t rows_that_fit(std::int64_t limit) const;
   [[nodiscard]] double passes_seen() const { return seen_; }
-  [[nodiscard]] std::int64_t largest_fit() const { return largest_fit_; }
 
   /// Multiplies all times.
   void scale(double factor);
