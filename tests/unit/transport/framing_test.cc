@@ -10,7 +10,7 @@ namespace {
 constexpr std::uint64_t kChunk = 1000;
 
 TEST(FramingTest, LimitsAreThoseOfTheChannel) {
-  EXPECT_EQ(frame_limits(Channel::kWorkerControl, kChunk).header_bytes, 64U << 10);
+  EXPECT_EQ(frame_limits(Channel::kWorkerControl, kChunk).header_bytes, 1U << 20);
   EXPECT_EQ(frame_limits(Channel::kWorkerControl, kChunk).payload_bytes, 0U);
   for (const Channel channel : {Channel::kClient, Channel::kWorkerData}) {
     EXPECT_EQ(frame_limits(channel, kChunk).header_bytes, 1U << 20);
