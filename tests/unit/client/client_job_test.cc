@@ -71,9 +71,10 @@ class ClientJobTest : public ::testing::Test {
     message.result = {"samples", DType::kF32, {1}};
     return message;
   }
-  Done done() const {
+  Done done(std::uint64_t run = 1) const {
     Done message;
     message.request = {7, 7};
+    message.run = run;
     message.result_bytes = 4;
     return message;
   }
@@ -146,12 +147,25 @@ TEST_F(ClientJobTest, AsksAgainIfAcceptedWasLost) {
   EXPECT_EQ(sent<Submit>(), 2U);
 }
 
+TEST_F(ClientJobTest, TheEndOfANewRunThatOvertakesItsBeginningIsNotTheOldRuns) {
+  begin(0);
+  hear(accepted(1));
+  put_result(1);
+  hear(done(2));
+  EXPECT_FALSE(job_->end());
+  EXPECT_EQ(sent<Submit>(), 2U);  // Asks for the Accepted that it has not seen.
+  hear(accepted(2));
+  hear(done(2));
+  put_result(2);
+  EXPECT_TRUE(job_->end());
+}
+
 TEST_F(ClientJobTest, ANewRunStartsTheResultAnewInTheSamePlace) {
   begin(0);
   hear(accepted(1));
   put_result();
   hear(accepted(2));
-  hear(done());
+  hear(done(2));
   EXPECT_FALSE(job_->end());
   put_result(1);
   EXPECT_FALSE(job_->end());
@@ -211,7 +225,7 @@ TEST_F(ClientJobTest, ARestartedCoordinatorThatHasNoWorkersYetIsAskedAgain) {
   EXPECT_EQ(sent<Put>(), 3U);  // The new coordinator does not have the inputs.
   EXPECT_EQ(notices_.size(), 1U);
   hear(accepted(2));
-  hear(done());
+  hear(done(2));
   put_result(2);
   ASSERT_TRUE(job_->end());
   EXPECT_TRUE(job_->end()->ok());
