@@ -15,6 +15,7 @@ enum ExitCode : int {
   kUnavailable = 4,  ///< No cluster, no worker that could, or busy.
   kDeadline = 5,     ///< The request's own deadline passed.
   kCancelled = 6,
+  kSomeFailed = 7,  ///< All is delivered but for samples that failed.
 };
 
 [[nodiscard]] ExitCode exit_code(Code code);

@@ -207,6 +207,19 @@ int plan(const RunCommand& command, Prepared prepared, Client& client) {
   return kDone;
 }
 
+/// Names samples that failed on standard error.
+int tell_failed(const Done& done) {
+  int code = kDone;
+  for (const SampleReport& sample : done.samples) {
+    if (!sample.failed) continue;
+    std::fprintf(stderr, "pa: sample %lld on %s failed: %s\n",
+                 static_cast<long long>(sample.sample), sample.worker.c_str(),
+                 sample.error.message.c_str());
+    code = kSomeFailed;
+  }
+  return code;
+}
+
 int sample(const RunCommand& command, Prepared prepared, Client& client, Interrupt& interrupt) {
   const Request& request = prepared.request;
   ResultReport report;
@@ -261,7 +274,7 @@ int sample(const RunCommand& command, Prepared prepared, Client& client, Interru
   } else {
     std::printf("%s\n", result_line(report).c_str());
   }
-  return kDone;
+  return tell_failed(report.outcome.done);
 }
 
 }  // namespace

@@ -29,6 +29,15 @@ void append_rows(const AdmittedInput& input, BufferId buffer,
   }
 }
 
+/// What a failed sample says for its whole request.
+Error error_of(const SampleReport& sample) {
+  Error error = sample.error;
+  if (error.code == Code::kWorkerLost) return error;  // It names both.
+  error.message =
+      "sample " + std::to_string(sample.sample) + " on " + sample.worker + ": " + error.message;
+  return error;
+}
+
 /// Where the rows of `samples` (ascending) lie in a request's result.
 std::vector<Range> rows_of(const std::vector<std::int64_t>& samples, std::uint64_t row_bytes) {
   std::vector<Range> rows;
@@ -408,7 +417,7 @@ void Coordinator::finish_samples(Shard& shard, const SamplesDone& message) {
   DeviceTotals& totals = job.devices[worker.hello.name];
   std::int64_t finished = 0;
   std::int64_t steps = 0;
-  std::optional<Error> fatal;
+  std::optional<Error> fatal;  // What is wrong with the request, not with one sample.
   std::vector<std::pair<std::int64_t, std::int64_t>> runs;  // first, count
   for (const SampleReport& told : message.samples) {
     const auto index = static_cast<std::size_t>(told.sample);
@@ -425,11 +434,7 @@ void Coordinator::finish_samples(Shard& shard, const SamplesDone& message) {
     if (told.failed) {
       job.samples[index].state = SampleState::kFailed;
       ++job.failed;
-      if (!fatal) {
-        fatal = told.error;
-        fatal->message = "sample " + std::to_string(told.sample) + " on " + worker.hello.name +
-                         ": " + told.error.message;
-      }
+      if (!fatal && told.error.code == Code::kInvalid) fatal = error_of(report);
       continue;
     }
     job.samples[index].state = SampleState::kDone;
@@ -482,7 +487,7 @@ void Coordinator::end_if_complete(Job& job) {
   if (job.done == 0) {
     const auto failed = std::find_if(job.reports.begin(), job.reports.end(),
                                      [](const SampleReport& report) { return report.failed; });
-    return end(job, failed->error);
+    return end(job, error_of(*failed));
   }
   end(job, std::nullopt);
 }

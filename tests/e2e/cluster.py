@@ -23,7 +23,7 @@ BIN = pathlib.Path(os.environ.get("PA_BIN_DIR", ROOT / "build" / "release" / "bi
 MODELS = ROOT / "config" / "models"
 HANG = 120.0  # Seconds after which something does not happen any more, on a box that is very busy.
 
-DONE, INTERNAL, USAGE, INVALID, UNAVAILABLE, DEADLINE, CANCELLED = range(7)  # Exit codes of pa.
+DONE, INTERNAL, USAGE, INVALID, UNAVAILABLE, DEADLINE, CANCELLED, SOME_FAILED = range(8)  # Exit codes of pa.
 
 
 def wait_for(what, condition, limit=HANG):

@@ -410,21 +410,57 @@ TEST(Coordinator, MovesWaitingSamplesWhenWeightsChange) {
   ASSERT_NE(h.last<Done>(), nullptr);
 }
 
-TEST(Coordinator, AFailedSampleFailsTheRequestUnlessPartialIsAllowed) {
+/// From w1, of a shard of its: samples that failed.
+SamplesDone failed(ShardId shard, const std::vector<std::int64_t>& samples, const Error& error) {
+  SamplesDone done;
+  done.shard = shard;
+  for (const std::int64_t sample : samples) {
+    SampleReport& report = done.samples.emplace_back();
+    report.sample = sample;
+    report.failed = true;
+    report.error = error;
+  }
+  return done;
+}
+
+TEST(Coordinator, ASampleThatFailsDoesNotTakeTheOthersAlong) {
   Harness h;
   h.join(1, 1);
   h.submit(1, 3);
-  SamplesDone done;
-  done.shard = h.assigns(1)[0].shard;
-  SampleReport report;
-  report.sample = 1;
-  report.failed = true;
-  report.error = internal("NaN at step 3");
-  done.samples = {report};
-  h.feed(event::FromWorker{PeerId{201}, true, done});
+  const Assign assign = h.assigns(1)[0];
+  h.feed(
+      event::FromWorker{PeerId{201}, true, failed(assign.shard, {1}, internal("NaN at step 3"))});
+  EXPECT_EQ(h.last<Done>(), nullptr) << "the others run on";
+  Assign others = assign;
+  others.samples = {0, 2};
+  h.deliver_all(1, others);
+  ASSERT_NE(h.last<Done>(), nullptr);
+  EXPECT_FALSE(h.last<Done>()->failed);
+  EXPECT_FALSE(h.last<Done>()->samples[0].failed);
+  EXPECT_TRUE(h.last<Done>()->samples[1].failed);
+  EXPECT_EQ(h.last<Done>()->samples[1].error.message, "NaN at step 3");
+}
+
+TEST(Coordinator, ARequestWhoseSamplesAllFailFailsWithTheFirstOnesReason) {
+  Harness h;
+  h.join(1, 1);
+  h.submit(1, 3);
+  h.feed(event::FromWorker{PeerId{201}, true,
+                           failed(h.assigns(1)[0].shard, {0, 1, 2}, internal("NaN at step 3"))});
   ASSERT_NE(h.last<Done>(), nullptr);
   EXPECT_TRUE(h.last<Done>()->failed);
-  EXPECT_THAT(h.last<Done>()->error.message, HasSubstr("sample 1 on w1: NaN at step 3"));
+  EXPECT_THAT(h.last<Done>()->error.message, HasSubstr("sample 0 on w1: NaN at step 3"));
+}
+
+TEST(Coordinator, ARequestThatAWorkerCannotRunFailsAtOnce) {
+  Harness h;
+  h.join(1, 1);
+  h.submit(1, 3);
+  h.feed(event::FromWorker{PeerId{201}, true,
+                           failed(h.assigns(1)[0].shard, {1}, invalid("no such label"))});
+  ASSERT_NE(h.last<Done>(), nullptr);
+  EXPECT_TRUE(h.last<Done>()->failed);
+  EXPECT_THAT(h.last<Done>()->error.message, HasSubstr("sample 1 on w1: no such label"));
 }
 
 TEST(Coordinator, PassesPreviewsOfOpenSamplesOn) {
