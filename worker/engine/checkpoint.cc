@@ -90,6 +90,18 @@ Result<Checkpoint> read_state(const msgpack::object& state) {
   return checkpoint;
 }
 
+/// From the slots whose values are read after a stage to those read in it or after it.
+void go_back(std::set<int>& live, const Stage& stage) {
+  for (const Update& update : stage.updates) live.erase(update.slot);
+  for (const Update& update : stage.updates) {
+    for (const Term& term : update.terms) live.insert(term.slot);
+  }
+  for (const NoiseDraw& draw : stage.draws) live.erase(draw.slot);
+  live.erase(stage.denoised);
+  live.erase(stage.uncond);
+  if (stage.input >= 0) live.insert(stage.input);
+}
+
 }  // namespace
 
 std::uint64_t fingerprint(const Program& program) {
@@ -124,18 +136,19 @@ std::uint64_t fingerprint(const Program& program) {
 
 std::vector<int> live_slots(const Program& program, std::size_t stage) {
   std::set<int> live{program.result};
-  for (std::size_t i = program.stages.size(); i-- > stage;) {
-    const Stage& at = program.stages[i];
-    for (const Update& update : at.updates) live.erase(update.slot);
-    for (const Update& update : at.updates) {
-      for (const Term& term : update.terms) live.insert(term.slot);
-    }
-    for (const NoiseDraw& draw : at.draws) live.erase(draw.slot);
-    live.erase(at.denoised);
-    live.erase(at.uncond);
-    if (at.input >= 0) live.insert(at.input);
-  }
+  for (std::size_t i = program.stages.size(); i-- > stage;) go_back(live, program.stages[i]);
   return {live.begin(), live.end()};
+}
+
+std::vector<std::vector<bool>> kept_slots(const Program& program) {
+  std::vector<std::vector<bool>> kept(program.stages.size());
+  std::set<int> live{program.result};
+  for (std::size_t i = program.stages.size(); i-- > 0;) {
+    kept[i].assign(static_cast<std::size_t>(program.slots), false);
+    for (const int slot : live) kept[i][static_cast<std::size_t>(slot)] = true;
+    go_back(live, program.stages[i]);
+  }
+  return kept;
 }
 
 Buffer encode(const Checkpoint& checkpoint) {

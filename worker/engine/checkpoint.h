@@ -37,6 +37,9 @@ struct Checkpoint {
 /// The slots whose values `stage` or a later one reads, or that are the result; ascending.
 [[nodiscard]] std::vector<int> live_slots(const Program& program, std::size_t stage);
 
+/// By stage and slot: whether the value that the slot has after the stage is read later, or is the result.
+[[nodiscard]] std::vector<std::vector<bool>> kept_slots(const Program& program);
+
 /// MessagePack: {"checkpoint": version, "digest": XXH3-128 of `state`, "state": the members}.
 [[nodiscard]] Buffer encode(const Checkpoint& checkpoint);
 

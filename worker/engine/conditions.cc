@@ -47,17 +47,20 @@ at::Tensor as_rows(const at::Tensor& tensor, const InputSpec& input) {
 
 }  // namespace
 
+bool are_consecutive(const std::vector<RowRef>& rows) {
+  std::int64_t next = rows.front().first;
+  return std::all_of(rows.begin(), rows.end(), [&](const RowRef& row) {
+    return same(row.base, rows.front().base) && row.first == next++;
+  });
+}
+
 at::Tensor gather(const std::vector<RowRef>& rows) {
   const auto count = std::ssize(rows);
   const RowRef& first = rows.front();
-  bool one = true;
-  bool consecutive = true;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const RowRef& row = rows[static_cast<std::size_t>(i)];
-    one = one && same(row.base, first.base) && row.first == first.first;
-    consecutive = consecutive && same(row.base, first.base) && row.first == first.first + i;
-  }
-  if (consecutive) return first.base.narrow(0, first.first, count);
+  const bool one = std::all_of(rows.begin(), rows.end(), [&](const RowRef& row) {
+    return same(row.base, first.base) && row.first == first.first;
+  });
+  if (are_consecutive(rows)) return first.base.narrow(0, first.first, count);
   if (one) {
     Shape shape = first.base.sizes().vec();
     shape[0] = count;

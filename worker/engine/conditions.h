@@ -19,6 +19,9 @@ struct RowRef {
   std::int64_t first = 0;
 };
 
+/// Whether these are rows of one tensor, one after the other. rows: at least one.
+[[nodiscard]] bool are_consecutive(const std::vector<RowRef>& rows);
+
 /// One tensor [rows.size(), ...] of these rows. Without a copy if they are consecutive rows of one
 /// tensor, or the same row again and again (then it is not contiguous).
 [[nodiscard]] at::Tensor gather(const std::vector<RowRef>& rows);

@@ -310,6 +310,7 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
         shard->fail(index, answer.error());
       }
     }
+    for (const PassRow& each : pass) each.shard->keep_answers(each.row);
     return {};
   });
   if (!taken.ok()) {

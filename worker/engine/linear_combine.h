@@ -29,18 +29,39 @@ struct RowTerm {
   float weight = 0;
 };
 
-/// Values that a combination works on at a time: they stay in the first-level cache.
+/// Values that a combination works on at a time: a few such blocks stay in the first-level cache.
 inline constexpr std::size_t kCombineBlock = 1024;
 
-/// out[k] = sum of terms, for `count` <= kCombineBlock elements from `begin` on. `out` is a buffer of
-/// its own: terms may point anywhere.
-inline void combine_block(float* out, const RowTerm* terms, std::size_t term_count,
-                          std::size_t begin, std::size_t count) {
+/// out[k] = sum of terms[0] to terms[N - 1].
+template <std::size_t N>
+inline void combine_few(float* __restrict out, const RowTerm* terms, std::size_t count) {
+  for (std::size_t k = 0; k < count; ++k) {
+    float sum = 0.0F;
+    for (std::size_t t = 0; t < N; ++t) sum = add_term(sum, terms[t].weight, terms[t].values[k]);
+    out[k] = sum;
+  }
+}
+
+/// out[k] = sum of terms, for `count` elements. `out` is a buffer of its own.
+inline void combine_block(float* __restrict out, const RowTerm* terms, std::size_t term_count,
+                          std::size_t count) {
+  switch (term_count) {
+    case 1:
+      return combine_few<1>(out, terms, count);
+    case 2:
+      return combine_few<2>(out, terms, count);
+    case 3:
+      return combine_few<3>(out, terms, count);
+    case 4:
+      return combine_few<4>(out, terms, count);
+    default:
+      break;
+  }
   for (std::size_t k = 0; k < count; ++k) out[k] = 0.0F;
   for (std::size_t t = 0; t < term_count; ++t) {
-    const float* const values = terms[t].values + begin;
-    const float weight = terms[t].weight;
-    for (std::size_t k = 0; k < count; ++k) out[k] = add_term(out[k], weight, values[k]);
+    for (std::size_t k = 0; k < count; ++k) {
+      out[k] = add_term(out[k], terms[t].weight, terms[t].values[k]);
+    }
   }
 }
 

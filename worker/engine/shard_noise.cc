@@ -60,15 +60,16 @@ bool ShardNoise::ready(std::int64_t row) const {
                      [&](const Use& use) { return here.ahead.at(use.draw)->ready(); });
 }
 
-Status ShardNoise::put(std::int64_t row, const at::Tensor& slots) {
+Result<std::vector<std::pair<int, at::Tensor>>> ShardNoise::take(std::int64_t row) {
   Row& here = at(row);
+  std::vector<std::pair<int, at::Tensor>> noises;
   for (const Use& use : uses_[here.stage]) {
     const auto found = here.ahead.find(use.draw);
-    PA_ASSIGN(const at::Tensor noise, found->second->value());
-    slots.select(0, use.slot).copy_(noise);
+    PA_ASSIGN(at::Tensor noise, found->second->value());
+    noises.emplace_back(use.slot, std::move(noise));
     here.ahead.erase(found);
   }
-  return {};
+  return noises;
 }
 
 void ShardNoise::leave(std::int64_t row) { at(row) = {}; }

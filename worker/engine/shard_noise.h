@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "shared/core/result.h"
@@ -38,10 +39,10 @@ class ShardNoise {
   void enter(std::int64_t row, std::size_t stage);
   /// Whether all noises of the row's stage are made.
   [[nodiscard]] bool ready(std::int64_t row) const;
-  /// Once ready(): copies them to their slots. slots [slots, ...].
+  /// Once ready(): the slots that they belong into, and the noises, [...] on the CPU.
   ///
   /// Errors: kOverloaded if there was no memory to make one.
-  [[nodiscard]] Status put(std::int64_t row, const at::Tensor& slots);
+  [[nodiscard]] Result<std::vector<std::pair<int, at::Tensor>>> take(std::int64_t row);
   /// The row needs no more noises.
   void leave(std::int64_t row);
 

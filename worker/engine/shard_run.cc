@@ -101,6 +101,28 @@ void ShardRun::answer(std::int64_t row, std::size_t term, const RowRef& answer, 
   --trajectory.answers_due;
   if (forward_) return end(row, answer);
 
+  if (!finite) return fail(row, not_finite(trajectory));
+  trajectory.answers[term].row = answer.base.select(0, answer.first);
+  if (trajectory.answers_due > 0 || take_all_at_once(row)) return;
+  for (std::size_t k = 0; k < terms_.size(); ++k) {
+    if (!denoise(row, k)) return fail(row, not_finite(trajectory));
+  }
+  take_answers(row);
+  if (finish_stage(row)) settle(row);
+}
+
+void ShardRun::keep_answers(std::int64_t row) {
+  for (std::size_t k = 0; k < at(row).answers.size(); ++k) {
+    if (!denoise(row, k)) return fail(row, not_finite(at(row)));
+  }
+}
+
+/// From what the network answered to a term, if it did, to the denoised row. False if a value of it is
+/// no number.
+bool ShardRun::denoise(std::int64_t row, std::size_t term) {
+  Trajectory& trajectory = at(row);
+  Answer& answer = trajectory.answers[term];
+  if (answer.denoised || !answer.row.defined()) return true;
   const Stage& now = stage(trajectory);
   const auto sigma = static_cast<float>(now.sigma);
   const NetworkScales scales = network_scales(sampling_.prediction, sigma);
@@ -108,13 +130,55 @@ void ShardRun::answer(std::int64_t row, std::size_t term, const RowRef& answer, 
   const at::Tensor x = seen(row, term);
   const bool last_word = polarity == Polarity::kPositive && is_plain(terms_, polarity, sigma);
   const at::Tensor denoised = last_word ? slot(trajectory, now.denoised) : at::empty_like(x);
-  const std::vector<WeightedRow> sum{{scales.x_weight, x},
-                                     {scales.answer_weight, answer.base.select(0, answer.first)}};
-  if (!combine(denoised, sum) || !finite) return fail(row, not_finite(trajectory));
-  trajectory.answers[term] = denoised;
-  if (trajectory.answers_due > 0) return;
-  take_answers(row);
-  if (finish_stage(row)) settle(row);
+  const std::vector<WeightedRow> sum{{scales.x_weight, x}, {scales.answer_weight, answer.row}};
+  answer = {denoised, true};
+  return combine(denoised, sum);
+}
+
+/// What the network answered to the one term of this polarity, if that counts alone and everywhere.
+const at::Tensor* ShardRun::plain_answer(const Trajectory& trajectory, Polarity polarity) const {
+  if (!is_plain(terms_, polarity, static_cast<float>(stage(trajectory).sigma))) return nullptr;
+  for (std::size_t k = 0; k < terms_.size(); ++k) {
+    const Answer& answer = trajectory.answers[k];
+    if (terms_[k].polarity != polarity || !answer.row.defined()) continue;
+    return answer.denoised ? nullptr : &answer.row;
+  }
+  return nullptr;
+}
+
+/// Ends the stage of a row whose answers are all there, in one go over memory. False, and nothing has
+/// happened, if it needs more than that can do.
+bool ShardRun::take_all_at_once(std::int64_t row) {
+  Trajectory& trajectory = at(row);
+  if (inpaint_ || !noise_->ready(row) || previews_after(trajectory)) return false;
+  const Guidance& guidance = job_.body.guidance;
+  if (guided_ && guidance.rescale > 0.0) return false;
+  const at::Tensor* const positive = plain_answer(trajectory, Polarity::kPositive);
+  const at::Tensor* const negative =
+      guided_ ? plain_answer(trajectory, Polarity::kNegative) : nullptr;
+  if (positive == nullptr || (guided_ && negative == nullptr)) return false;
+
+  StageRow math;
+  math.stage = &stage(trajectory);
+  math.slots = trajectory.slots;
+  math.scales = network_scales(sampling_.prediction, static_cast<float>(math.stage->sigma));
+  math.positive = *positive;
+  if (negative != nullptr) math.negative = *negative;
+  math.cfg = static_cast<float>(guidance.cfg);
+  math.kept = &kept_[trajectory.stage];
+  Result<std::vector<std::pair<int, at::Tensor>>> noises = noise_->take(row);
+  if (!noises.ok()) {
+    fail(row, noises.error());
+    return true;
+  }
+  math.noises = std::move(noises).value();
+  if (!run_stage(math)) {
+    fail(row, not_finite(trajectory));
+    return true;
+  }
+  next_stage(row);
+  settle(row);
+  return true;
 }
 
 void ShardRun::resume() {
@@ -149,13 +213,15 @@ void ShardRun::take_answers(std::int64_t row) {
   Trajectory& trajectory = at(row);
   const Stage& now = stage(trajectory);
   const auto sigma = static_cast<float>(now.sigma);
+  std::vector<at::Tensor> denoised_rows;
+  for (const Answer& answer : trajectory.answers) denoised_rows.push_back(answer.row);
   const auto said = [&](Polarity polarity) {
     if (!is_plain(terms_, polarity, sigma)) {
-      return weigh(terms_, trajectory.answers, polarity, row, slot(trajectory, now.denoised));
+      return weigh(terms_, denoised_rows, polarity, row, slot(trajectory, now.denoised));
     }
     std::size_t k = 0;
-    while (terms_[k].polarity != polarity || !trajectory.answers[k].defined()) ++k;
-    return trajectory.answers[k];
+    while (terms_[k].polarity != polarity || !denoised_rows[k].defined()) ++k;
+    return denoised_rows[k];
   };
   const at::Tensor denoised = slot(trajectory, now.denoised);
   const at::Tensor positive = said(Polarity::kPositive);
@@ -179,7 +245,7 @@ void ShardRun::begin_stage(std::int64_t row) {
   const Stage& now = stage(trajectory);
   trajectory.x.reset();
   trajectory.waiting.assign(terms_.size(), false);
-  trajectory.answers.assign(terms_.size(), at::Tensor());
+  trajectory.answers.assign(terms_.size(), Answer());
   trajectory.answers_due = 0;
   if (noise_) noise_->enter(row, trajectory.stage);
   if (now.input < 0) return;
@@ -207,23 +273,40 @@ bool ShardRun::at_boundary(const Trajectory& trajectory) const {
   if (!trajectory.slots.defined()) return true;
   if (stage(trajectory).step < 0) return false;
   return std::none_of(trajectory.answers.begin(), trajectory.answers.end(),
-                      [](const at::Tensor& answer) { return answer.defined(); });
+                      [](const Answer& answer) { return answer.row.defined(); });
+}
+
+/// Whether the end of its stage is that of a step.
+bool ShardRun::ends_step(const Trajectory& trajectory) const {
+  return trajectory.stage + 1 == program_.stages.size() ||
+         program_.stages[trajectory.stage + 1].step >= 0;
+}
+
+/// Whether a preview is due when its stage ends.
+bool ShardRun::previews_after(const Trajectory& trajectory) const {
+  const int every = job_.body.preview.every;
+  return every > 0 && ends_step(trajectory) && trajectory.stage + 1 < program_.stages.size() &&
+         (trajectory.steps + 1) % every == 0;
 }
 
 void ShardRun::end_stage(std::int64_t row) {
   Trajectory& trajectory = at(row);
-  const Status put = noise_->put(row, trajectory.slots);
-  if (!put.ok()) return fail(row, put.error());
-  const bool last = trajectory.stage + 1 == program_.stages.size();
-  if (last || program_.stages[trajectory.stage + 1].step >= 0) {
+  const auto noises = noise_->take(row);
+  if (!noises.ok()) return fail(row, noises.error());
+  for (const auto& [index, noise] : *noises) slot(trajectory, index).copy_(noise);
+  if (previews_after(trajectory)) make_preview(row);
+  update_slots(trajectory.slots, stage(trajectory).updates);
+  next_stage(row);
+}
+
+/// The slots are those after the stage.
+void ShardRun::next_stage(std::int64_t row) {
+  Trajectory& trajectory = at(row);
+  if (ends_step(trajectory)) {
     ++trajectory.steps;
     ++steps_;
-    const int every = job_.body.preview.every;
-    if (every > 0 && !last && trajectory.steps % every == 0) make_preview(row);
   }
-  update_slots(trajectory.slots, stage(trajectory).updates);
-  ++trajectory.stage;
-  if (last) return make_result(row);
+  if (++trajectory.stage == program_.stages.size()) return make_result(row);
   begin_stage(row);
   if (trajectory.leaving && at_boundary(trajectory)) depart(row);
 }
@@ -236,7 +319,7 @@ void ShardRun::make_preview(std::int64_t row) {
       preview_of(slot(trajectory, denoised), replica_->colours, job_.body.preview.size);
   if (picture.rgb.empty()) return;
   departed_.emplace_back(PreviewMade{job_.shard, job_.samples[static_cast<std::size_t>(row)],
-                                     trajectory.steps, picture.width, picture.height,
+                                     trajectory.steps + 1, picture.width, picture.height,
                                      std::move(picture.rgb)});
 }
 

@@ -71,6 +71,8 @@ class ShardRun {
   /// Takes the network's answer to a waiting row, on the device. finite: false if the answer is known
   /// to hold a value that is no number; on a CPU this finds out by itself.
   void answer(std::int64_t row, std::size_t term, const RowRef& answer, bool finite = true);
+  /// After the last answer of a pass to this row: lets go of the network's tensors.
+  void keep_answers(std::int64_t row);
   /// Counts device time of a row that was in a pass.
   void spend(std::int64_t row, double seconds);
   /// Ends a row without a result.
@@ -87,14 +89,19 @@ class ShardRun {
   [[nodiscard]] ShardMoved take_moved();
 
  private:
+  struct Answer {
+    at::Tensor row;         ///< Undefined: none yet.
+    bool denoised = false;  ///< Else as the network answered.
+  };
+
   struct Trajectory {
     std::size_t stage = 0;
     std::vector<bool> waiting;  ///< By term.
     std::size_t answers_due = 0;
     at::Tensor slots;  ///< [slots, ...] F32; undefined before its first query and after its end.
     at::Tensor x;      ///< [...] what this stage evaluates; undefined before its first query.
-    std::vector<at::Tensor> answers;  ///< By term: what was denoised, while others are due.
-    RowRef result;                    ///< Set when it ended well.
+    std::vector<Answer> answers;  ///< By term, while others are due.
+    RowRef result;                ///< Set when it ended well.
     std::int64_t steps = 0;
     double seconds = 0;
     bool begun = false;
@@ -133,9 +140,16 @@ class ShardRun {
   void fill_slots(std::int64_t row);
   void begin_stage(std::int64_t row);
   void settle(std::int64_t row);
+  [[nodiscard]] bool denoise(std::int64_t row, std::size_t term);
+  [[nodiscard]] const at::Tensor* plain_answer(const Trajectory& trajectory,
+                                               Polarity polarity) const;
+  [[nodiscard]] bool previews_after(const Trajectory& trajectory) const;
+  [[nodiscard]] bool ends_step(const Trajectory& trajectory) const;
+  [[nodiscard]] bool take_all_at_once(std::int64_t row);
   void take_answers(std::int64_t row);
   [[nodiscard]] bool finish_stage(std::int64_t row);
   void end_stage(std::int64_t row);
+  void next_stage(std::int64_t row);
   void make_preview(std::int64_t row);
   void make_result(std::int64_t row);
   void end(std::int64_t row, RowRef result);
@@ -152,7 +166,8 @@ class ShardRun {
   SamplingInfo sampling_;
   std::optional<SigmaTable> table_;
   Program program_;
-  at::Tensor latent_;  // [1 or rows, ...] F32 on the CPU, or undefined.
+  std::vector<std::vector<bool>> kept_;  // kept_slots() of it.
+  at::Tensor latent_;                    // [1 or rows, ...] F32 on the CPU, or undefined.
   float first_sigma_ = 0;
   std::optional<ShardNoise> noise_;
   std::int64_t rows_without_noise_ = 0;

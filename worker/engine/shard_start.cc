@@ -102,6 +102,7 @@ Status ShardRun::prepare_sample(const ShardTensors& tensors, NoiseMaker& maker) 
   PA_ASSIGN(table_, SigmaTable::make(sampling_));
   PA_ASSIGN(const std::vector<float> sigmas, sigmas_of(body, replica_->info.sampling));
   PA_ASSIGN(program_, program_of(body, replica_->info.sampling));
+  kept_ = kept_slots(program_);
 
   const Shape row(job_.result.shape.begin() + 1, job_.result.shape.end());
   PA_ASSIGN(latent_, rows_of(tensors, "latent", job_.result.shape, true));

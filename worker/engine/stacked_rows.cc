@@ -17,32 +17,35 @@ bool same_rows(const std::vector<RowRef>& a, const std::vector<RowRef>& b) {
   });
 }
 
-/// The rows of x, scaled for the network: [R, ...], contiguous.
-at::Tensor scaled_x(const std::vector<QueryRow>& queries) {
-  const auto plain = [](const QueryRow& query) { return query.input_scale == 1.0F; };
-  if (std::all_of(queries.begin(), queries.end(), plain)) {
-    std::vector<RowRef> rows;
-    for (const QueryRow& query : queries) rows.push_back(query.x);
-    return gather(rows).contiguous();
-  }
-  Shape shape = queries.front().x.base.sizes().vec();
-  shape[0] = std::ssize(queries);
-  at::Tensor x = at::empty(shape, queries.front().x.base.options());
-  for (std::size_t i = 0; i < queries.size(); ++i) {
-    const RowRef& row = queries[i].x;
-    const std::array<WeightedRow, 1> term{
-        {{queries[i].input_scale, row.base.select(0, row.first)}}};
-    combine(x.select(0, static_cast<std::int64_t>(i)), term);
-  }
-  return x;
-}
-
 }  // namespace
+
+/// The rows of x, scaled for the network: [R, ...], contiguous.
+at::Tensor RowStacker::stack_x(const std::vector<QueryRow>& queries) {
+  const at::Tensor& first = queries.front().x.base;
+  std::vector<RowRef> rows;
+  bool plain = true;
+  for (const QueryRow& query : queries) {
+    rows.push_back(query.x);
+    plain = plain && query.input_scale == 1.0F;
+  }
+  if (plain && are_consecutive(rows)) return gather(rows).contiguous();
+  Shape shape = first.sizes().vec();
+  shape[0] = std::ssize(queries);
+  const bool unused = x_.defined() && x_.use_count() == 1 && x_.storage().use_count() == 1;
+  if (!unused || x_.sizes() != shape || x_.device() != first.device()) {
+    x_ = at::empty(shape, first.options());
+  }
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    copy_scaled(x_.select(0, static_cast<std::int64_t>(i)), rows[i].base.select(0, rows[i].first),
+                queries[i].input_scale);
+  }
+  return x_;
+}
 
 Rows RowStacker::stack(const std::vector<QueryRow>& queries, c10::Device device) {
   ++passes_;
   Rows rows;
-  rows.x = scaled_x(queries);
+  rows.x = stack_x(queries);
   std::vector<float> times;
   std::vector<float> levels;
   for (const QueryRow& query : queries) {

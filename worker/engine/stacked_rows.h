@@ -23,7 +23,10 @@ class RowStacker {
   [[nodiscard]] Rows stack(const std::vector<QueryRow>& queries, c10::Device device);
 
   /// Drops what is kept.
-  void clear() { stacks_.clear(); }
+  void clear() {
+    stacks_.clear();
+    x_.reset();
+  }
 
   /// Stacks made so far, by copying (tests).
   [[nodiscard]] std::int64_t copies() const { return copies_; }
@@ -35,8 +38,10 @@ class RowStacker {
     std::int64_t used = 0;  ///< In which pass, last.
   };
 
+  at::Tensor stack_x(const std::vector<QueryRow>& queries);
   at::Tensor stack_input(std::vector<RowRef> rows);
 
+  at::Tensor x_;  // Of the last pass; written again once nobody else holds it.
   std::list<Stack> stacks_;
   std::int64_t passes_ = 0;
   std::int64_t copies_ = 0;
