@@ -145,11 +145,28 @@ PA_WIDE bool stage_rows(const StagePointers& row, std::size_t begin, std::size_t
   return finite;
 }
 
-UpdateTerms terms_of(const Update& update, float* slots, std::size_t size) {
+/// Where the slots of a row are, each contiguous.
+class Slots {
+ public:
+  explicit Slots(const at::Tensor& slots)
+      : first_(slots.mutable_data_ptr<float>()),
+        stride_(slots.stride(0)),
+        size_(elements(slots) / static_cast<std::size_t>(slots.size(0))) {}
+
+  [[nodiscard]] float* at(int index) const { return first_ + index * stride_; }
+  [[nodiscard]] std::size_t size() const { return size_; }  ///< Elements of one.
+
+ private:
+  float* first_;
+  std::ptrdiff_t stride_;
+  std::size_t size_;
+};
+
+UpdateTerms terms_of(const Update& update, const Slots& slots) {
   UpdateTerms terms;
-  terms.out = slots + static_cast<std::size_t>(update.slot) * size;
+  terms.out = slots.at(update.slot);
   for (const Term& term : update.terms) {
-    const float* const whole = slots + static_cast<std::size_t>(term.slot) * size;
+    const float* const whole = slots.at(term.slot);
     terms.terms.push_back({whole, static_cast<float>(term.weight)});
     terms.whole.push_back(whole);
   }
@@ -210,11 +227,10 @@ void update_slots(const at::Tensor& slots, std::span<const Update> updates) {
     }
     return;
   }
-  float* const data = slots.mutable_data_ptr<float>();
-  const std::size_t size = elements(slots) / static_cast<std::size_t>(slots.size(0));
+  const Slots here(slots);
   std::vector<UpdateTerms> terms;
-  for (const Update& update : updates) terms.push_back(terms_of(update, data, size));
-  in_parts(size, [&](std::size_t begin, std::size_t end) {
+  for (const Update& update : updates) terms.push_back(terms_of(update, here));
+  in_parts(here.size(), [&](std::size_t begin, std::size_t end) {
     update_rows(terms, begin, end);
     return true;
   });
@@ -226,14 +242,12 @@ bool run_stage(const StageRow& row) {
     return true;
   }
   const Stage& stage = *row.stage;
-  float* const slots = row.slots.mutable_data_ptr<float>();
-  const std::size_t size = elements(row.slots) / static_cast<std::size_t>(row.slots.size(0));
-  const auto slot = [&](int index) { return slots + static_cast<std::size_t>(index) * size; };
+  const Slots slots(row.slots);
   const auto kept = [&](int index) {
-    return index >= 0 && (*row.kept)[static_cast<std::size_t>(index)] ? slot(index) : nullptr;
+    return index >= 0 && (*row.kept)[static_cast<std::size_t>(index)] ? slots.at(index) : nullptr;
   };
   StagePointers here;
-  const RowTerm x{slot(stage.input), row.scales.x_weight};
+  const RowTerm x{slots.at(stage.input), row.scales.x_weight};
   const at::Tensor positive = row.positive.contiguous();
   here.positive = {{x, {positive.const_data_ptr<float>(), row.scales.answer_weight}}};
   at::Tensor negative;
@@ -250,12 +264,13 @@ bool run_stage(const StageRow& row) {
   for (const auto& [index, noise] : row.noises) {
     noises.push_back(noise.contiguous());
     noise_of[index] = noises.back().const_data_ptr<float>();
-    if (float* const to = kept(index)) std::memcpy(to, noise_of[index], size * sizeof(float));
+    if (float* const to = kept(index))
+      std::memcpy(to, noise_of[index], slots.size() * sizeof(float));
   }
   for (const Update& update : stage.updates) {
     if (kept(update.slot) == nullptr) continue;
     const std::size_t k = here.updates.size();
-    UpdateTerms& terms = here.updates.emplace_back(terms_of(update, slots, size));
+    UpdateTerms& terms = here.updates.emplace_back(terms_of(update, slots));
     for (std::size_t t = 0; t < update.terms.size(); ++t) {
       const int read = update.terms[t].slot;
       if (const auto noise = noise_of.find(read); noise != noise_of.end()) {
@@ -269,7 +284,7 @@ bool run_stage(const StageRow& row) {
       }
     }
   }
-  return in_parts(size,
+  return in_parts(slots.size(),
                   [&](std::size_t begin, std::size_t end) { return stage_rows(here, begin, end); });
 }
 

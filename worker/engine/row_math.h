@@ -24,13 +24,13 @@ struct WeightedRow {
 /// Returns false if a value of it is no number; true without looking on devices other than a CPU.
 bool combine(const at::Tensor& out, std::span<const WeightedRow> terms);
 
-/// Performs all updates of a stage at once. slots [slots, ...].
+/// Performs all updates of a stage at once. slots [slots, ...], each contiguous.
 void update_slots(const at::Tensor& slots, std::span<const Update> updates);
 
 /// A stage of one row, from the network's answers to the slots after it.
 struct StageRow {
   const Stage* stage = nullptr;
-  at::Tensor slots;                                ///< [slots, ...].
+  at::Tensor slots;                                ///< [slots, ...], each contiguous.
   NetworkScales scales;                            ///< What answers mean for slot stage->input.
   at::Tensor positive;                             ///< [...] as the network answered.
   at::Tensor negative;                             ///< Undefined: no guidance.

@@ -33,7 +33,7 @@ bool ShardRun::waits(std::int64_t row, std::size_t term) const {
 }
 
 Shape ShardRun::shape(std::size_t term) const {
-  Shape shape = x_.sizes().slice(1).vec();
+  Shape shape = row_shape();
   if (const std::optional<Area>& area = terms_[term].area) {
     shape[1] = area->height;
     shape[2] = area->width;
@@ -58,15 +58,6 @@ at::Tensor ShardRun::seen(std::int64_t row, std::size_t term) {
   return x.narrow(-2, area->y, area->height).narrow(-1, area->x, area->width).contiguous();
 }
 
-void ShardRun::fill_slots(std::int64_t row) {
-  Trajectory& trajectory = at(row);
-  if (trajectory.slots.defined()) return;
-  Shape shape = x_.sizes().vec();
-  shape[0] = program_.slots;
-  trajectory.slots = at::empty(shape, x_.options());
-  slot(trajectory, 0).copy_(x_.select(0, row));
-}
-
 QueryRow ShardRun::query(std::int64_t row, std::size_t term) {
   Trajectory& trajectory = at(row);
   PA_CHECK(waits(row, term));
@@ -82,12 +73,16 @@ QueryRow ShardRun::query(std::int64_t row, std::size_t term) {
   }
   const Stage& now = stage(trajectory);
   const auto sigma = static_cast<float>(now.sigma);
-  fill_slots(row);
+  if (!trajectory.slots.defined()) trajectory.slots = slots_of(row);
   if (!trajectory.x.defined()) {
     trajectory.x = slot(trajectory, now.input);
     if (inpaint_) trajectory.x = inpaint_.blend(row, trajectory.x, sigma);
   }
-  query.x = {seen(row, term).unsqueeze(0), 0};
+  if (inpaint_ || terms_[term].area) {
+    query.x = {seen(row, term).unsqueeze(0), 0};
+  } else {  // So that neighbours are seen to be that.
+    query.x = {slots_[static_cast<std::size_t>(now.input)], row};
+  }
   query.input_scale = network_scales(sampling_.prediction, sigma).input;
   query.time = table_->timestep_of(sigma);
   query.level = sigma;
@@ -263,7 +258,7 @@ void ShardRun::begin_stage(std::int64_t row) {
 void ShardRun::settle(std::int64_t row) {
   Trajectory& trajectory = at(row);
   while (!trajectory.ended && trajectory.answers_due == 0) {
-    fill_slots(row);
+    if (!trajectory.slots.defined()) trajectory.slots = slots_of(row);
     if (stage(trajectory).input >= 0) take_answers(row);
     if (!finish_stage(row)) return;
   }
@@ -407,7 +402,7 @@ void ShardRun::depart(std::int64_t row) {
     checkpoint.stage = trajectory.stage;
     checkpoint.steps = trajectory.steps;
     checkpoint.seconds = trajectory.seconds;
-    checkpoint.row = x_.sizes().slice(1).vec();
+    checkpoint.row = row_shape();
     checkpoint.slots = live_slots(program_, trajectory.stage);
     std::vector<at::Tensor> values;
     for (const int index : checkpoint.slots) values.push_back(slot(trajectory, index));

@@ -98,8 +98,9 @@ class ShardRun {
     std::size_t stage = 0;
     std::vector<bool> waiting;  ///< By term.
     std::size_t answers_due = 0;
-    at::Tensor slots;  ///< [slots, ...] F32; undefined before its first query and after its end.
-    at::Tensor x;      ///< [...] what this stage evaluates; undefined before its first query.
+    at::Tensor
+        slots;  ///< [slots, ...] of this row; undefined before its first query and after its end.
+    at::Tensor x;  ///< [...] what this stage evaluates; undefined before its first query.
     std::vector<Answer> answers;  ///< By term, while others are due.
     RowRef result;                ///< Set when it ended well.
     std::int64_t steps = 0;
@@ -132,12 +133,16 @@ class ShardRun {
   const Stage& stage(const Trajectory& trajectory) const {
     return program_.stages[trajectory.stage];
   }
+  /// Of one row: [...].
+  [[nodiscard]] Shape row_shape() const {
+    return {job_.result.shape.begin() + 1, job_.result.shape.end()};
+  }
   [[nodiscard]] at::Tensor slot(const Trajectory& trajectory, int index) const {
     return trajectory.slots.select(0, index);
   }
   [[nodiscard]] at::Tensor seen(std::int64_t row, std::size_t term);
   [[nodiscard]] bool at_boundary(const Trajectory& trajectory) const;
-  void fill_slots(std::int64_t row);
+  [[nodiscard]] at::Tensor slots_of(std::int64_t row) const { return all_slots_.select(1, row); }
   void begin_stage(std::int64_t row);
   void settle(std::int64_t row);
   [[nodiscard]] bool denoise(std::int64_t row, std::size_t term);
@@ -161,13 +166,15 @@ class ShardRun {
   Replica* replica_;
   Device device_;
   bool forward_ = false;
-  at::Tensor x_;     // [rows, ...] F32 on the device: where trajectories begin; set as they do.
+  at::Tensor x_;     // kForward: [rows, ...] F32 on the device.
   at::Tensor time_;  // kForward: [rows] F32 on the CPU.
   SamplingInfo sampling_;
   std::optional<SigmaTable> table_;
   Program program_;
   std::vector<std::vector<bool>> kept_;  // kept_slots() of it.
-  at::Tensor latent_;                    // [1 or rows, ...] F32 on the CPU, or undefined.
+  at::Tensor all_slots_;  // [slots, rows, ...] F32 on the device; a trajectory begins in slot 0.
+  std::vector<at::Tensor> slots_;  // The same by slot: [rows, ...].
+  at::Tensor latent_;              // [1 or rows, ...] F32 on the CPU, or undefined.
   float first_sigma_ = 0;
   std::optional<ShardNoise> noise_;
   std::int64_t rows_without_noise_ = 0;

@@ -104,7 +104,7 @@ Status ShardRun::prepare_sample(const ShardTensors& tensors, NoiseMaker& maker) 
   PA_ASSIGN(program_, program_of(body, replica_->info.sampling));
   kept_ = kept_slots(program_);
 
-  const Shape row(job_.result.shape.begin() + 1, job_.result.shape.end());
+  const Shape row = row_shape();
   PA_ASSIGN(latent_, rows_of(tensors, "latent", job_.result.shape, true));
   first_sigma_ = sigmas.front();
   if (body.inpaint) PA_TRY(prepare_inpaint(tensors));
@@ -112,13 +112,16 @@ Status ShardRun::prepare_sample(const ShardTensors& tensors, NoiseMaker& maker) 
             NoiseSource::of(body, program_, row, job_.samples,
                             {tensors.find("noise"), tensors.find("step_noise")}));
   noise_.emplace(std::move(source), program_, maker, rows(), inpaints_fresh_);
-  x_ = at::empty(job_.result.shape, at::TensorOptions(at::kFloat).device(torch_device(device_)));
+  Shape shape = job_.result.shape;
+  shape.insert(shape.begin(), program_.slots);
+  all_slots_ = at::empty(shape, at::TensorOptions(at::kFloat).device(torch_device(device_)));
+  slots_ = all_slots_.unbind(0);
   return {};
 }
 
 Status ShardRun::prepare_inpaint(const ShardTensors& tensors) {
   const Request& body = job_.body;
-  const Shape row(job_.result.shape.begin() + 1, job_.result.shape.end());
+  const Shape row = row_shape();
   PA_ASSIGN(const at::Tensor mask, mask_for(tensors.find("mask"), "mask", rows(), row));
   PA_ASSIGN(const at::Tensor given, rows_of(tensors, "inpaint_noise", job_.result.shape, false));
   InpaintNoise kind = body.inpaint_noise;
@@ -148,8 +151,10 @@ void ShardRun::begin(std::int64_t row) {
   if (!noise.ok()) return fail(row, noise.error());
   const at::Tensor latent =
       latent_.defined() ? latent_.select(0, latent_.size(0) == 1 ? 0 : row) : at::Tensor();
-  x_.select(0, row).copy_(mix_start(noise->contiguous(), latent, first_sigma_,
-                                    sampling_.prediction == "flow", table_->sigma_max()));
+  if (!at(row).slots.defined()) {  // Else it goes on from a checkpoint.
+    slots_[0].select(0, row).copy_(mix_start(noise->contiguous(), latent, first_sigma_,
+                                             sampling_.prediction == "flow", table_->sigma_max()));
+  }
   if (inpaint_noise_.defined()) {
     const Result<at::Tensor> mixed = inpaints_fresh_ ? noise_->take_fresh(row) : noise;
     if (!mixed.ok()) return fail(row, mixed.error());
@@ -202,7 +207,7 @@ Status ShardRun::add_terms(const ShardTensors& tensors, const std::vector<Condit
   const c10::Device device = torch_device(device_);
   const bool is_positive = polarity == Polarity::kPositive;
   const std::string list = is_positive ? "/positive" : "/negative";
-  const Shape row(job_.result.shape.begin() + 1, job_.result.shape.end());
+  const Shape row = row_shape();
   for (std::size_t k = 0; k < conditions.size(); ++k) {
     const std::string field = list + "/" + std::to_string(k);
     ConditionTerm term;
@@ -233,7 +238,7 @@ Status ShardRun::add_labels(const std::vector<std::string>& labels, Polarity pol
 }
 
 Status ShardRun::restore(const ShardTensors& tensors) {
-  const Shape row(job_.result.shape.begin() + 1, job_.result.shape.end());
+  const Shape row = row_shape();
   for (std::int64_t i = 0; i < rows(); ++i) {
     const std::int64_t sample = job_.samples[static_cast<std::size_t>(i)];
     const std::string name = "checkpoint." + std::to_string(sample);
@@ -254,9 +259,7 @@ Status ShardRun::restore(const ShardTensors& tensors) {
     trajectory.stage = restored->stage;
     trajectory.steps = restored->steps;
     trajectory.seconds = restored->seconds;
-    Shape shape = job_.result.shape;
-    shape[0] = program_.slots;
-    trajectory.slots = at::empty(shape, x_.options());
+    trajectory.slots = slots_of(i);
     for (std::size_t k = 0; k < restored->slots.size(); ++k) {
       slot(trajectory, restored->slots[k])
           .copy_(restored->values.select(0, static_cast<std::int64_t>(k)));
