@@ -35,6 +35,7 @@ struct PassRow {
   ShardRun* shard = nullptr;
   std::int64_t row = 0;
   std::size_t term = 0;
+  double work = 0;  ///< Elements that the network gets.
 };
 
 /// A request that has shards here.
@@ -76,6 +77,7 @@ struct Engine::State {
   std::map<std::uint64_t, Claimant> claimants;
   std::map<RequestId, std::uint64_t> claimant_of;
   std::uint64_t last_claimant = 0;
+  EvenShares even_shares;
   std::vector<EngineReport> ready;  ///< Made outside a pass.
   std::vector<ShardJob> postponed;  ///< Their models are to be loaded first.
   std::vector<std::string> groups;  ///< Rows of equal fit() -> the index of it.
@@ -83,7 +85,7 @@ struct Engine::State {
   RowStacker stacker;
 
   void start(ShardJob job);
-  std::uint64_t enter(const Request& body, const RequestId& request);
+  std::uint64_t enter(const ShardRun& run);
   void remove_finished();
   std::int64_t group_of(std::string fit);
   void number_rows(Shard& shard);
@@ -113,35 +115,27 @@ void Engine::State::start(ShardJob job) {
   }
   Shard shard{std::move(replica).value(), std::move(run).value(), 0, {}};
   number_rows(shard);
-  shard.claimant = enter(shard.run->job().body, shard.run->job().request);
+  shard.claimant = enter(*shard.run);
   shard.run->take_finished(ready);  // What needed no pass.
   shards.push_back(std::move(shard));
   remove_finished();
 }
 
-/// Counts a shard of a request. A request that is new has been served as much as the least served one,
-/// so that it neither waits for them nor makes them wait.
-std::uint64_t Engine::State::enter(const Request& body, const RequestId& request) {
-  const auto known = claimant_of.find(request);
-  if (known != claimant_of.end()) {
-    ++claimants.at(known->second).shards;
-    return known->second;
+/// Counts a shard, and its work, for its request.
+std::uint64_t Engine::State::enter(const ShardRun& run) {
+  const Request& body = run.job().body;
+  const auto [known, is_new] = claimant_of.try_emplace(run.job().request, last_claimant + 1);
+  Claimant& claimant = claimants[known->second];
+  if (is_new) {
+    ++last_claimant;
+    claimant.claim.priority = body.priority;
+    if (body.deadline_seconds > 0) {
+      claimant.claim.deadline = seconds_since(began) + body.deadline_seconds;
+    }
   }
-  Claimant claimant;
-  claimant.shards = 1;
-  claimant.claim.priority = body.priority;
-  if (body.deadline_seconds > 0) {
-    claimant.claim.deadline = seconds_since(began) + body.deadline_seconds;
-  }
-  if (!claimants.empty()) {
-    claimant.claim.served =
-        std::min_element(claimants.begin(), claimants.end(), [](const auto& a, const auto& b) {
-          return a.second.claim.served < b.second.claim.served;
-        })->second.claim.served;
-  }
-  claimant_of[request] = ++last_claimant;
-  claimants[last_claimant] = claimant;
-  return last_claimant;
+  ++claimant.shards;
+  claimant.claim.finish = even_shares.finish(claimant.claim.finish, run.work_left());
+  return known->second;
 }
 
 void Engine::State::remove_finished() {
@@ -211,17 +205,17 @@ std::vector<PassRow> Engine::State::choose() {
   std::vector<PassRow> rows;
   for (const Shard& shard : shards) {
     const Request& body = shard.run->job().body;
-    std::vector<double> work;  // Elements of a row, by term.
+    std::vector<double> work;
     for (std::size_t term = 0; term < shard.run->terms(); ++term) {
-      work.push_back(static_cast<double>(element_count(shard.run->shape(term)).value_or(1)));
+      work.push_back(shard.run->row_work(term));
     }
     std::size_t next = 0;
     for (std::int64_t row = 0; row < shard.run->rows(); ++row) {
       for (std::size_t term = 0; term < shard.run->terms(); ++term, ++next) {
         if (!shard.run->waits(row, term)) continue;
         due.push_back({place.at(shard.claimant), shard.groups[next], body.max_rows.value_or(0),
-                       body.deterministic, work[term]});
-        rows.push_back({shard.run.get(), row, term});
+                       body.deterministic});
+        rows.push_back({shard.run.get(), row, term, work[term]});
       }
     }
   }
@@ -238,12 +232,11 @@ std::vector<PassRow> Engine::State::choose() {
   for (const DueRow& row : due) waiting[row.claim] = true;
   for (const std::size_t index : choose_rows(claims, due, limits)) {
     pass.push_back(rows[index]);
-    claims[due[index].claim].served += due[index].work;
+    even_shares.advance(rows[index].work, claims.size());
     served[due[index].claim] = true;
   }
   for (auto& [key, claimant] : claimants) {
     const std::size_t k = place.at(key);
-    claimant.claim = claims[k];
     if (waiting[k]) claimant.claim.skipped = served[k] ? 0 : claimant.claim.skipped + 1;
   }
   return pass;
@@ -302,7 +295,7 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
     const std::vector<bool> finite =
         answer.ok() ? finite_rows(*answer) : std::vector<bool>(pass.size(), true);
     for (std::size_t i = 0; i < pass.size(); ++i) {
-      const auto& [shard, index, term] = pass[i];
+      const auto& [shard, index, term, work] = pass[i];
       if (!shard->waits(index, term)) continue;  // It failed at an answer before this one.
       if (answer.ok()) {
         shard->answer(index, term, {*answer, static_cast<std::int64_t>(i)}, finite[i]);

@@ -11,7 +11,6 @@ struct Standing {
   const Claim* claim = nullptr;
   std::vector<std::size_t> rows;  // Of it, into `due`.
   std::size_t next = 0;           // First row not yet taken or passed over.
-  double served = 0;
   bool starved = false;
 };
 
@@ -21,8 +20,8 @@ bool goes_first(const Standing& a, const Standing& b) {
   if (a.starved && a.claim->skipped != b.claim->skipped) {
     return a.claim->skipped > b.claim->skipped;
   }
-  return std::tuple(-a.claim->priority, a.claim->deadline, a.served) <
-         std::tuple(-b.claim->priority, b.claim->deadline, b.served);
+  return std::tuple(-a.claim->priority, a.claim->deadline, a.claim->finish) <
+         std::tuple(-b.claim->priority, b.claim->deadline, b.claim->finish);
 }
 
 /// The first of those that have rows left; nullptr if none has.
@@ -48,7 +47,6 @@ std::vector<std::size_t> choose_rows(std::span<const Claim> claims, std::span<co
   std::vector<Standing> standings(claims.size());
   for (std::size_t k = 0; k < claims.size(); ++k) {
     standings[k].claim = &claims[k];
-    standings[k].served = claims[k].served;
     standings[k].starved = claims[k].skipped >= limits.max_passes_skipped;
   }
   for (std::size_t i = 0; i < due.size(); ++i) standings[due[i].claim].rows.push_back(i);
@@ -65,7 +63,6 @@ std::vector<std::size_t> choose_rows(std::span<const Claim> claims, std::span<co
     if (!leads && (row.group != due[chosen.front()].group || count > allowed)) continue;
     chosen.push_back(index);
     limit = allowed;
-    first->served += row.work;
     first->starved = false;
     if (count >= limit) break;
   }

@@ -41,6 +41,26 @@ Shape ShardRun::shape(std::size_t term) const {
   return shape;
 }
 
+double ShardRun::row_work(std::size_t term) const {
+  return static_cast<double>(element_count(shape(term)).value_or(1));
+}
+
+double ShardRun::work_left() const {
+  double evaluation = 0;
+  for (std::size_t term = 0; term < terms_.size(); ++term) {
+    if (terms_[term].polarity == Polarity::kPositive || guided_) evaluation += row_work(term);
+  }
+  std::vector<std::int64_t> evaluations(program_.stages.size() + 1, 0);  // From a stage on.
+  for (std::size_t i = program_.stages.size(); i-- > 0;) {
+    evaluations[i] = evaluations[i + 1] + (program_.stages[i].input >= 0 ? 1 : 0);
+  }
+  double work = 0;
+  for (const Trajectory& trajectory : trajectories_) {
+    if (!trajectory.ended) work += evaluation * static_cast<double>(evaluations[trajectory.stage]);
+  }
+  return work;
+}
+
 std::string ShardRun::fit(std::int64_t row, std::size_t term) const {
   std::string text = replica_->info.name + to_string(shape(term));
   text += Loras::text_of(job_.body.loras);

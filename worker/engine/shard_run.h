@@ -65,6 +65,10 @@ class ShardRun {
   [[nodiscard]] std::string fit(std::int64_t row, std::size_t term) const;
   /// Of one row that the network gets for this term.
   [[nodiscard]] Shape shape(std::size_t term) const;
+  /// Elements of a row that the network gets for this term: what counts as work.
+  [[nodiscard]] double row_work(std::size_t term) const;
+  /// Of all evaluations that are to come.
+  [[nodiscard]] double work_left() const;
   /// The query of a waiting row.
   [[nodiscard]] QueryRow query(std::int64_t row, std::size_t term);
 

@@ -219,7 +219,7 @@ TEST_F(EngineTest, CountsAStepOfTwoEvaluationsOnce) {
   EXPECT_THAT(steps, ElementsAre(0, 1, 1, 2, 3));
 }
 
-TEST_F(EngineTest, EqualRequestsShareThePasses) {
+TEST_F(EngineTest, AShortRequestGoesFirstAndALongOneFillsThePasses) {
   Engine engine(store_, {.max_rows = 2});
   engine.add(job(1, {0, 1, 2}));
   engine.add(job(2, {3}));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <random>
 
 #include "worker/engine/row_memory.h"
@@ -28,15 +29,14 @@ TEST(ChooseRows, TakesTheRowsOfOneRequestInOrder) {
   EXPECT_THAT(choose_rows(std::vector<Claim>(1), due, {.max_rows = 3}), ElementsAre(0, 1, 2));
 }
 
-TEST(ChooseRows, SharesAPassBetweenEquals) {
+TEST(ChooseRows, FillsAPassWithTheNextRequestsRows) {
   std::vector<DueRow> due;
-  add_rows(due, 0, 6);
+  add_rows(due, 0, 3);
   add_rows(due, 1, 6);
-  EXPECT_THAT(choose_rows(std::vector<Claim>(2), due, {.max_rows = 4}), ElementsAre(0, 1, 6, 7));
-  // The second has more to catch up with.
+  EXPECT_THAT(choose_rows(std::vector<Claim>(2), due, {.max_rows = 4}), ElementsAre(0, 1, 2, 3));
   std::vector<Claim> claims(2);
-  claims[0].served = 2;
-  EXPECT_THAT(choose_rows(claims, due, {.max_rows = 4}), ElementsAre(0, 6, 7, 8));
+  claims[0].finish = 2;
+  EXPECT_THAT(choose_rows(claims, due, {.max_rows = 4}), ElementsAre(3, 4, 5, 6));
 }
 
 TEST(ChooseRows, FillsWithWhatFitsTheFirst) {
@@ -51,12 +51,12 @@ TEST(ChooseRows, GoesByPriorityThenDeadlineThenShare) {
   std::vector<DueRow> due;
   for (std::size_t claim = 0; claim < 4; ++claim) add_rows(due, claim, 1);
   std::vector<Claim> claims(4);
-  claims[0].served = 1;
-  claims[1].served = 5;
+  claims[0].finish = 1;
+  claims[1].finish = 5;
   claims[1].deadline = 10;
   claims[2].deadline = 20;
   claims[3].priority = 1;
-  claims[3].served = 100;
+  claims[3].finish = 100;
   const RowLimits one{.max_rows = 1};
   std::vector<std::size_t> order;
   while (!due.empty()) {
@@ -85,7 +85,7 @@ TEST(ChooseRows, DeterministicRowsAreAlone) {
   add_rows(due, 1, 2, {.alone = true});
   EXPECT_THAT(choose_rows(std::vector<Claim>(2), due, {}), ElementsAre(0, 1));
   std::vector<Claim> claims(2);
-  claims[0].served = 1;
+  claims[0].finish = 1;
   EXPECT_THAT(choose_rows(claims, due, {}), ElementsAre(2));
 }
 
@@ -110,11 +110,11 @@ class RandomCrowd {
       Claim& claim = claims.emplace_back();
       claim.priority = pick(0, 2) * 10;
       if (pick(0, 1) == 1) claim.deadline = pick(1, 100);
+      claim.finish = pick(1, 100);
       DueRow row;
       row.group = pick(0, 3);
       row.max_rows = pick(0, 3) == 0 ? pick(1, 4) : 0;
       row.alone = pick(0, 4) == 0;
-      row.work = pick(1, 4);
       add_rows(due, k, pick(1, 12), row);
     }
     limits.max_rows = pick(1, 9);
@@ -128,7 +128,6 @@ class RandomCrowd {
     const std::vector<std::size_t> chosen = choose_rows(claims, due, limits);
     std::vector<bool> served(claims.size(), false);
     for (const std::size_t index : chosen) {
-      claims[due[index].claim].served += due[index].work;
       served[due[index].claim] = true;
     }
     for (std::size_t k = 0; k < claims.size(); ++k) {
@@ -176,22 +175,59 @@ TEST(ChooseRows, NobodyStarves) {
   }
 }
 
-TEST(ChooseRows, EqualRequestsGetEqualShares) {
-  for (std::uint32_t seed = 0; seed < 50; ++seed) {
-    RandomCrowd crowd(seed);
-    crowd.due.clear();
-    for (std::size_t k = 0; k < crowd.claims.size(); ++k) {
-      crowd.claims[k] = {};
-      add_rows(crowd.due, k, 9);
+/// Requests that come at random and take one unit of work at a time. When each ends, in units.
+std::map<int, double> ends_of(std::uint32_t seed, bool evenly) {
+  std::mt19937 random(seed);
+  struct Here {
+    double left = 0;
+    double finish = 0;
+  };
+  EvenShares shares;
+  std::map<int, Here> here;
+  std::map<int, double> ends;
+  int now = 0;
+  int next = 0;
+  int arrives = 0;
+  while (next < 40 || !here.empty()) {
+    while (next < 40 && arrives <= now) {
+      const double work = std::uniform_int_distribution<int>(1, 30)(random);
+      here[next++] = {work, shares.finish(0, work)};
+      arrives += std::uniform_int_distribution<int>(0, 25)(random);
     }
-    for (int pass = 0; pass < 200; ++pass) {
-      crowd.pass();
-      const auto by_served = [](const Claim& a, const Claim& b) { return a.served < b.served; };
-      const auto [least, most] =
-          std::minmax_element(crowd.claims.begin(), crowd.claims.end(), by_served);
-      ASSERT_LE(most->served - least->served, 1.0) << "seed " << seed;
+    if (!here.empty()) {
+      const double part = 1.0 / static_cast<double>(here.size());
+      auto first = here.begin();
+      for (auto each = here.begin(); each != here.end(); ++each) {
+        if (each->second.finish < first->second.finish) first = each;
+        if (evenly) each->second.left -= part;
+      }
+      if (!evenly) first->second.left -= 1;
+      shares.advance(1, here.size());
     }
+    ++now;
+    std::erase_if(here, [&](const auto& entry) {
+      const bool ended = entry.second.left < 1e-9;
+      if (ended) ends[entry.first] = now;
+      return ended;
+    });
   }
+  return ends;
+}
+
+TEST(EvenShares, ItsOrderEndsNothingMuchLaterThanSharingAndMostEarlier) {
+  double sum_of_ratios = 0;
+  for (std::uint32_t seed = 0; seed < 100; ++seed) {
+    const std::map<int, double> shared = ends_of(seed, true);
+    const std::map<int, double> ordered = ends_of(seed, false);
+    double earlier = 0;
+    for (const auto& [request, end] : ordered) {
+      EXPECT_LE(end, shared.at(request) + 31) << request << " of seed " << seed;
+      earlier += shared.at(request) - end;
+    }
+    EXPECT_GE(earlier, 0) << "seed " << seed;
+    sum_of_ratios += earlier;
+  }
+  EXPECT_GT(sum_of_ratios, 0);
 }
 
 TEST(RowMemory, HalvesAndRemembersAShape) {
