@@ -60,5 +60,7 @@ struct Environment {
 [[nodiscard]] std::unique_ptr<Harness> make_ipc_harness();
 /// TCP on loopback, with CURVE.
 [[nodiscard]] std::unique_ptr<Harness> make_curve_harness();
+/// That, through a proxy that splits and delays what it carries.
+[[nodiscard]] std::unique_ptr<Harness> make_proxy_harness();
 
 }  // namespace pa

@@ -201,6 +201,7 @@ INSTANTIATE_TEST_SUITE_P(
     Over, StreamContract,
     ::testing::Values(Environment{"sim", make_sim_harness}, Environment{"ipc", make_ipc_harness},
                       Environment{"curve", make_curve_harness},
+                      Environment{"proxy", make_proxy_harness},
                       Environment{"bad_network_1", [] { return make_bad_sim_harness(1); }},
                       Environment{"bad_network_2", [] { return make_bad_sim_harness(2); }},
                       Environment{"bad_network_3", [] { return make_bad_sim_harness(3); }}),

@@ -308,7 +308,8 @@ TEST_P(TransportContract, ABusyPeerDoesNotSilenceOthers) {
 INSTANTIATE_TEST_SUITE_P(Over, TransportContract,
                          ::testing::Values(Environment{"sim", make_sim_harness},
                                            Environment{"ipc", make_ipc_harness},
-                                           Environment{"curve", make_curve_harness}),
+                                           Environment{"curve", make_curve_harness},
+                                           Environment{"proxy", make_proxy_harness}),
                          ::testing::PrintToStringParamName());
 
 }  // namespace

@@ -1,5 +1,4 @@
 #include <gtest/gtest.h>
-#include <zmq.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -8,52 +7,19 @@
 #include "shared/io/loop.h"
 #include "shared/io/zmq_transport.h"
 #include "tests/contract/harness.h"
+#include "tests/contract/raw_dealer.h"
 #include "tests/support/free_tcp_address.h"
+#include "tests/support/tcp_proxy.h"
 
 namespace pa {
 namespace {
 
-/// libzmq without our rules, as a stranger might use it; with keys, as one who has stolen them.
-class RawDealer {
- public:
-  RawDealer(const std::string& endpoint, const std::optional<PeerKeys>& keys)
-      : context_(zmq_ctx_new()), socket_(zmq_socket(context_, ZMQ_DEALER)) {
-    const int none = 0;
-    zmq_setsockopt(socket_, ZMQ_LINGER, &none, sizeof(none));
-    if (keys) {
-      set(ZMQ_CURVE_SERVERKEY, keys->server_key);
-      set(ZMQ_CURVE_PUBLICKEY, keys->own.public_key);
-      set(ZMQ_CURVE_SECRETKEY, keys->own.secret_key);
-    }
-    EXPECT_EQ(zmq_connect(socket_, endpoint.c_str()), 0);
-  }
-  ~RawDealer() {
-    zmq_close(socket_);
-    zmq_ctx_term(context_);
-  }
-  RawDealer(const RawDealer&) = delete;
-  RawDealer& operator=(const RawDealer&) = delete;
+enum class Path { kIpc, kCurve, kCurveByProxy };
 
-  void send(const std::vector<std::string>& frames) {
-    for (std::size_t i = 0; i < frames.size(); ++i) {
-      const int more = i + 1 < frames.size() ? ZMQ_SNDMORE : 0;
-      EXPECT_GE(zmq_send(socket_, frames[i].data(), frames[i].size(), more), 0);
-    }
-  }
-
- private:
-  void set(int option, const std::string& key) {
-    EXPECT_EQ(zmq_setsockopt(socket_, option, key.data(), key.size()), 0);
-  }
-
-  void* context_;
-  void* socket_;
-};
-
-/// ipc:// or, with keys, TCP on loopback.
+/// ipc://, or TCP on loopback with keys.
 class ZmqHarness final : public Harness {
  public:
-  explicit ZmqHarness(bool curve) {
+  explicit ZmqHarness(Path path) {
     options_.control_messages = kQueueMessages;
     options_.chunk_bytes = kChunkBytes;
     std::string pattern = (std::filesystem::temp_directory_path() / "pa-contract-XXXXXX").string();
@@ -61,7 +27,7 @@ class ZmqHarness final : public Harness {
     directory_ = pattern;
     endpoints_ = ipc_endpoints(directory_);
     std::optional<TcpListener> tcp;
-    if (curve) {
+    if (path != Path::kIpc) {
       client_keys_ = worker_keys_ = PeerKeys{};
       tcp = TcpListener{free_tcp_address(), *make_curve_keys(), {}};
       for (auto* keys : {&client_keys_, &worker_keys_}) {
@@ -70,7 +36,8 @@ class ZmqHarness final : public Harness {
       }
       tcp->allowed.add(client_keys_->own.public_key, {Role::kClient, "tester"});
       tcp->allowed.add(worker_keys_->own.public_key, {Role::kWorker, "box:*"});
-      reached_ = *tcp_endpoints(tcp->address);
+      if (path == Path::kCurveByProxy) proxy_ = std::make_unique<TcpProxy>(tcp->address, 1);
+      reached_ = *tcp_endpoints(proxy_ ? proxy_->address() : tcp->address);
     } else {
       reached_ = endpoints_;
     }
@@ -130,6 +97,7 @@ class ZmqHarness final : public Harness {
   Endpoints reached_;  // By clients.
   std::optional<PeerKeys> client_keys_;
   std::optional<PeerKeys> worker_keys_;
+  std::unique_ptr<TcpProxy> proxy_;
   std::unique_ptr<ZmqServer> server_;
   ZmqContext context_;
   Loop loop_;
@@ -138,8 +106,12 @@ class ZmqHarness final : public Harness {
 
 }  // namespace
 
-std::unique_ptr<Harness> make_ipc_harness() { return std::make_unique<ZmqHarness>(false); }
+std::unique_ptr<Harness> make_ipc_harness() { return std::make_unique<ZmqHarness>(Path::kIpc); }
 
-std::unique_ptr<Harness> make_curve_harness() { return std::make_unique<ZmqHarness>(true); }
+std::unique_ptr<Harness> make_curve_harness() { return std::make_unique<ZmqHarness>(Path::kCurve); }
+
+std::unique_ptr<Harness> make_proxy_harness() {
+  return std::make_unique<ZmqHarness>(Path::kCurveByProxy);
+}
 
 }  // namespace pa
