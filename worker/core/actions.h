@@ -150,12 +150,17 @@ struct ShardDropped {
 struct Refused {
   Error error;
 };
+/// The coordinator answered a heartbeat, so long after it was sent.
+struct BeatAnswered {
+  Duration round_trip{};
+};
 
 }  // namespace worker_note
 
 using WorkerNote =
     std::variant<worker_note::Connected, worker_note::Disconnected, worker_note::ShardStarted,
-                 worker_note::SamplesFinished, worker_note::ShardDropped, worker_note::Refused>;
+                 worker_note::SamplesFinished, worker_note::ShardDropped, worker_note::Refused,
+                 worker_note::BeatAnswered>;
 
 using WorkerAction =
     std::variant<worker_action::SendControl, worker_action::SendData, worker_action::Reconnect,

@@ -120,6 +120,7 @@ class WorkerCore {
   void lose_session(const std::string& reason);
   void leave_if_drained();
   void beat();
+  void on_beat_answered(const HeartbeatAck& answer);
 
   // Shards: worker_shards.cc
   void on(const worker_event::Assigned& event);
@@ -159,6 +160,7 @@ class WorkerCore {
   std::int64_t free_memory_bytes_ = -1;
   TimePoint next_session_;  ///< Next Hello or Attach.
   TimePoint next_beat_;
+  TimePoint last_beat_;
   TimePoint last_heard_;
   TimePoint alone_since_;
   std::optional<TimePoint> next_progress_;

@@ -73,6 +73,8 @@ void WorkerCore::on(const worker_event::FromCoordinator& event) {
     forget(revoke->shard, true);
   } else if (const auto* yield = std::get_if<Yield>(&event.message)) {
     on_yield(*yield);
+  } else if (const auto* answer = std::get_if<HeartbeatAck>(&event.message)) {
+    on_beat_answered(*answer);
   }
 }
 
@@ -144,7 +146,14 @@ void WorkerCore::beat() {
   if (busy_since_) message.busy_for = now_ - *busy_since_;
   for (const auto& [id, held] : shards_) message.shards.push_back(id);
   control(std::move(message));
+  last_beat_ = now_;
   next_beat_ = now_ + beat_interval_;
+}
+
+void WorkerCore::on_beat_answered(const HeartbeatAck& answer) {
+  // Only the last beat's time is known; an answer to an earlier one says nothing new.
+  if (state_ != SessionState::kLive || answer.sequence + 1 != beats_) return;
+  tell(worker_note::BeatAnswered{now_ - last_beat_});
 }
 
 void WorkerCore::check_invariants() const {

@@ -9,6 +9,11 @@ std::vector<double> step_bounds() {
   return bounds;
 }
 
+/// Fine around 5 ms, which a round trip should stay below however many bytes are under way.
+std::vector<double> beat_bounds() {
+  return {0.0002, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.007, 0.01, 0.02, 0.05, 0.1, 0.5, 2};
+}
+
 std::vector<double> load_bounds() {
   std::vector<double> bounds = decade_bounds(0.1, 200);
   bounds.insert(bounds.end(), {300, 600});
@@ -50,6 +55,12 @@ WorkerMetrics::WorkerMetrics(Metrics& metrics, const std::string& worker)
                                      "From a model's file to its first evaluation on the device.",
                                      load_bounds(), {"device"})
                          .with({worker})),
+      heartbeat_round_trip_(
+          metrics
+              .histograms("pa_heartbeat_round_trip_seconds",
+                          "From a heartbeat to the coordinator's answer, both loops and the wire.",
+                          beat_bounds(), {"device"})
+              .with({worker})),
       models_broken_(metrics
                          .gauges("pa_models_broken",
                                  "Models in the models' directory that cannot be used; the log "
@@ -80,6 +91,8 @@ void WorkerMetrics::samples_finished(std::int64_t samples) {
 void WorkerMetrics::steps_finished(std::int64_t steps) { steps_.add(static_cast<double>(steps)); }
 
 void WorkerMetrics::model_loaded(double seconds) { load_duration_.observe(seconds); }
+
+void WorkerMetrics::heartbeat_answered(double seconds) { heartbeat_round_trip_.observe(seconds); }
 
 void WorkerMetrics::models_broken(std::int64_t models) {
   models_broken_.set(static_cast<double>(models));

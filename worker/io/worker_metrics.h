@@ -25,6 +25,8 @@ class WorkerMetrics {
   /// Sampler steps, over all samples.
   void steps_finished(std::int64_t steps);
   void model_loaded(double seconds);
+  /// The coordinator answered a heartbeat after so long.
+  void heartbeat_answered(double seconds);
   /// So many models of the models' directory cannot be used.
   void models_broken(std::int64_t models);
   /// -1: unknown; the metric stays as it is.
@@ -39,6 +41,7 @@ class WorkerMetrics {
   HistogramMetric step_duration_;
   HistogramMetric switch_duration_;
   HistogramMetric load_duration_;
+  HistogramMetric heartbeat_round_trip_;
   GaugeMetric models_broken_;
   GaugeMetric memory_free_;
 };

@@ -35,6 +35,7 @@ void log(const worker_note::ShardDropped& note) {
 void log(const worker_note::Refused& note) {
   log_warning("coordinator.refused", {{"error", note.error.message}});
 }
+void log(const worker_note::BeatAnswered&) {}
 
 }  // namespace
 
@@ -42,6 +43,8 @@ void WorkerNotes::take(const WorkerNote& note) {
   std::visit([](const auto& specific) { log(specific); }, note);
   if (const auto* done = std::get_if<worker_note::SamplesFinished>(&note))
     metrics_.samples_finished(done->samples);
+  if (const auto* answered = std::get_if<worker_note::BeatAnswered>(&note))
+    metrics_.heartbeat_answered(to_seconds(answered->round_trip));
 }
 
 std::int64_t MeteredCompute::free_memory_bytes() const {

@@ -115,6 +115,29 @@ TEST(WorkerCore, RepeatsHelloAndAttachUntilAnswered) {
   EXPECT_EQ(h.sent<Heartbeat>().size(), 2u);
 }
 
+TEST(WorkerCore, TellsHowLongTheAnswerToItsLastBeatTook) {
+  Harness h;
+  h.feed(worker_event::Ready{});
+  h.go_live();
+  const auto round_trips = [&] {
+    std::vector<Duration> all;
+    for (const WorkerNote& note : h.did<WorkerNote>()) {
+      if (const auto* answered = std::get_if<worker_note::BeatAnswered>(&note)) {
+        all.push_back(answered->round_trip);
+      }
+    }
+    return all;
+  };
+  h.advance(500ms);
+  const std::uint64_t last = h.sent<Heartbeat>().back().sequence;
+  h.advance(3ms);
+  h.hear(HeartbeatAck{last});
+  EXPECT_EQ(round_trips(), std::vector<Duration>{3ms});
+  h.advance(500ms);
+  h.hear(HeartbeatAck{last});
+  EXPECT_EQ(round_trips().size(), 1U) << "of an earlier beat";
+}
+
 TEST(WorkerCore, RunsAShardOnceItsInputsAreThereAndPlacesItsRows) {
   Harness h;
   h.feed(worker_event::Ready{});
