@@ -1,5 +1,5 @@
 pa_library(pa_worker_node
-  SOURCES shared_shard.cc worker_node.cc
+  SOURCES row_placement.cc shared_shard.cc worker_node.cc
   DEPS pa_worker_core pa_request_json pa_wire)
 pa_library(pa_worker_notes
   SOURCES worker_notes.cc

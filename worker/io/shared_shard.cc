@@ -60,24 +60,4 @@ Result<std::vector<Buffer>> gather_inputs(const Assign& assign, const Buffer& me
   return parts;
 }
 
-Status place_rows(const Assign& assign, const RowsFinished& rows, const Segment& result) {
-  PA_ASSIGN(const std::uint64_t row, row_bytes(assign.result));
-  const auto count = std::ssize(rows.samples);
-  const bool fits = rows.first_row >= 0 && count <= std::ssize(assign.samples) - rows.first_row &&
-                    rows.bytes.size() == row * static_cast<std::uint64_t>(count);
-  if (!fits) return invalid("finished rows that the shard does not have");
-  for (std::int64_t i = 0; i < count;) {
-    const auto first = static_cast<std::size_t>(rows.first_row + i);
-    std::size_t run = 1;
-    while (i + static_cast<std::int64_t>(run) < count &&
-           assign.samples[first + run] == assign.samples[first] + static_cast<std::int64_t>(run)) {
-      ++run;
-    }
-    PA_TRY(result.write(static_cast<std::uint64_t>(assign.samples[first]) * row,
-                        rows.bytes.bytes().subspan(static_cast<std::size_t>(i) * row, run * row)));
-    i += static_cast<std::int64_t>(run);
-  }
-  return {};
-}
-
 }  // namespace pa

@@ -5,9 +5,7 @@
 
 #include "shared/core/buffer.h"
 #include "shared/core/result.h"
-#include "shared/io/segment.h"
 #include "shared/wire/messages.h"
-#include "worker/core/shard_job.h"
 
 namespace pa {
 
@@ -17,11 +15,5 @@ namespace pa {
 /// Errors: kInvalid, the sources leave the memory, or do not make up the tensors; kOverloaded, there
 /// is no memory for a copy.
 [[nodiscard]] Result<std::vector<Buffer>> gather_inputs(const Assign& assign, const Buffer& memory);
-
-/// Writes the finished rows to their places in Assign.result_segment.
-///
-/// Errors: kInvalid, the rows leave it, or nobody may write to it any more; kOverloaded.
-[[nodiscard]] Status place_rows(const Assign& assign, const RowsFinished& rows,
-                                const Segment& result);
 
 }  // namespace pa

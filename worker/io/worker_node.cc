@@ -9,6 +9,9 @@ namespace {
 /// Messages taken from one connection in one turn before streams get to send.
 constexpr int kMessagesPerTurn = 16;
 
+/// Bytes of results written to shared memory in one turn: less than a millisecond.
+constexpr std::uint64_t kPlacedPerTurn = 1u << 20;
+
 }  // namespace
 
 WorkerNode::WorkerNode(WorkerOptions options, StreamOptions streams, ClientTransport& control,
@@ -33,9 +36,7 @@ bool WorkerNode::turn(TimePoint now) {
     }
     more = more || taken == kMessagesPerTurn;
   }
-  while (std::optional<EngineReport> report = compute_.poll()) {
-    take_report(std::move(*report));
-  }
+  more = take_reports() || more;
   if (const auto due = core_.next_deadline(); due && *due <= now_) {
     feed(worker_event::Measured{compute_.free_memory_bytes()});
     feed(worker_event::Tick{});
@@ -98,15 +99,45 @@ void WorkerNode::take_assign(Assign&& assign) {
   if (!core_.holds(shard)) shared_.erase(shard);
 }
 
-/// Finished rows go to their places in shared memory, if there is some and while they may.
-void WorkerNode::take_report(EngineReport&& report) {
-  bool in_place = false;
-  if (const auto* rows = std::get_if<RowsFinished>(&report); rows && !rows->bytes.empty()) {
-    const auto shared = shared_.find(rows->shard);
-    in_place = shared != shared_.end() && shared->second.result && core_.may_write(now_) &&
-               place_rows(shared->second.assign, *rows, shared->second.result).ok();
+/// Returns true if there is more to do at once.
+bool WorkerNode::take_reports() {
+  while (true) {
+    if (placing_ && !go_on_placing()) return true;
+    std::optional<EngineReport> report = compute_.poll();
+    if (!report) return false;
+    take_report(std::move(*report));
   }
-  feed(worker_event::Reported{std::move(report), in_place});
+}
+
+/// Finished rows go to their places in shared memory, if there is some.
+void WorkerNode::take_report(EngineReport&& report) {
+  if (auto* rows = std::get_if<RowsFinished>(&report); rows && !rows->bytes.empty()) {
+    const auto shared = shared_.find(rows->shard);
+    if (shared != shared_.end() && shared->second.result) {
+      auto placement = RowPlacement::begin(shared->second.assign, *rows, shared->second.result);
+      if (placement.ok()) {
+        placing_.emplace(Placing{std::move(*rows), std::move(*placement)});
+        return;
+      }
+    }
+  }
+  feed(worker_event::Reported{std::move(report), false});
+}
+
+/// Places some more; returns whether that was the last of it. Rows that may not be placed any more
+/// are sent.
+bool WorkerNode::go_on_placing() {
+  const bool may = shared_.contains(placing_->rows.shard) && core_.may_write(now_);
+  bool in_place = false;
+  if (may) {
+    const Result<bool> whole = placing_->placement.place(kPlacedPerTurn);
+    if (whole.ok() && !*whole) return false;
+    in_place = whole.ok();
+  }
+  RowsFinished rows = std::move(placing_->rows);
+  placing_.reset();
+  feed(worker_event::Reported{std::move(rows), in_place});
+  return true;
 }
 
 void WorkerNode::feed(const WorkerEvent& event) {

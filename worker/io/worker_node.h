@@ -10,6 +10,7 @@
 #include "shared/wire/streams.h"
 #include "worker/core/worker_core.h"
 #include "worker/io/compute_link.h"
+#include "worker/io/row_placement.h"
 
 namespace pa {
 
@@ -68,13 +69,21 @@ class WorkerNode {
   void do_action(WorkerNote& note);
   void settle();
   void take_assign(Assign&& assign);
+  [[nodiscard]] bool take_reports();
   void take_report(EngineReport&& report);
+  [[nodiscard]] bool go_on_placing();
 
   /// What a shard has of shared memory, from Assign to its end.
   struct Shared {
     Assign assign;
     std::vector<Buffer> inputs;  ///< Until the engine has them.
     Segment result;              ///< None: results are sent.
+  };
+
+  /// Finished rows on their way to shared memory. What the device reported after them waits.
+  struct Placing {
+    RowsFinished rows;
+    RowPlacement placement;
   };
 
   WorkerCore core_;
@@ -85,6 +94,7 @@ class WorkerNode {
   NoteSink notes_;
   TimePoint now_;
   std::map<ShardId, Shared> shared_;
+  std::optional<Placing> placing_;
   std::vector<WorkerEvent> pending_;  ///< Consequences of actions, fed once the actions are done.
   std::vector<Outgoing> outgoing_;
   std::vector<StreamEvent> stream_events_;

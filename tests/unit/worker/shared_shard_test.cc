@@ -70,27 +70,5 @@ TEST(SharedShard, SourcesAreNotBelieved) {
   }
 }
 
-TEST(SharedShard, RowsGoToTheirSamplesPlaces) {
-  const Result<Segment> result = Segment::create(8 * 8);
-  ASSERT_TRUE(result.ok());
-  RowsFinished rows;
-  rows.first_row = 1;
-  rows.samples.resize(2);
-  rows.bytes = counting(16);
-  ASSERT_TRUE(place_rows(shard(), rows, *result).ok());
-  const Buffer memory = *result->map();
-  EXPECT_EQ(memory.data()[3 * 8 + 1], std::byte{1});
-  EXPECT_EQ(memory.data()[7 * 8 + 1], std::byte{9});
-  EXPECT_EQ(memory.data()[2 * 8], std::byte{0});
-
-  rows.first_row = 2;  // The second would be a fourth.
-  EXPECT_FALSE(place_rows(shard(), rows, *result).ok());
-  const Result<Segment> small = Segment::create(7 * 8);
-  rows.first_row = 1;
-  EXPECT_FALSE(place_rows(shard(), rows, *small).ok());
-  ASSERT_TRUE(result->freeze().ok());
-  EXPECT_FALSE(place_rows(shard(), rows, *result).ok()) << "too late";
-}
-
 }  // namespace
 }  // namespace pa
