@@ -90,7 +90,7 @@ function(pa_test name)
     return()
   endif()
   if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 300)
+    set(ARG_TIMEOUT 1800)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC
@@ -115,7 +115,7 @@ function(pa_pytest name)
     return()
   endif()
   if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 600)
+    set(ARG_TIMEOUT 1800)
   endif()
   add_test(NAME ${name} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}
     COMMAND ${PA_PYTHON} -B -m pytest -q -p no:cacheprovider
