@@ -1,0 +1,133 @@
+"""pa-encode, pa sample, pa-decode: what diffusers makes of a prompt, for tiny random models of every family.
+
+Needs a Python with torch, diffusers, transformers and Pillow: PA_PYTHON, or this one.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tensors
+from cluster import DONE, HANG, INVALID, ROOT, Cluster, environment
+
+FAMILIES = {"flux": [], "sdxl": ["--cfg", 6, "--negative", "blur"], "zimage": []}
+PROMPT, SIZE, STEPS = "a red fox in the snow", "64x48", 4  # As in tiny_pipelines.py.
+PYTHON = os.environ.get("PA_PYTHON", sys.executable)
+
+
+def python(*arguments):
+    """Runs our Python client's modules, or a script."""
+    env = {**environment(), "PYTHONPATH": str(ROOT / "clients" / "python")}
+    return subprocess.run([PYTHON, "-B", *map(str, arguments)], capture_output=True, text=True, timeout=5 * HANG,
+                          check=False, env=env)
+
+
+pytestmark = pytest.mark.skipif(python("-c", "import diffusers, transformers, torch, PIL").returncode != 0,
+                                reason="PA_PYTHON names no Python that has torch, diffusers, transformers and Pillow")
+
+
+@pytest.fixture(scope="module", name="pipelines")
+def make_pipelines(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipelines")
+    made = python(pathlib.Path(__file__).with_name("tiny_pipelines.py"), folder)
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture(scope="module", name="cluster")
+def make_cluster(pipelines, tmp_path_factory):
+    models = tmp_path_factory.mktemp("models")
+    for family in FAMILIES:  # As they are: the worker finds the network in them.
+        shutil.copytree(pipelines / family, models / family)
+    with Cluster(2, models=models) as cluster:
+        yield cluster
+
+
+def encode(pipelines, family, out, *options, size=SIZE):
+    return python("-m", "parallelanything.encode", PROMPT, "--encoders", pipelines / family, "--model", family,
+                  "--out", out, "--count", 2, "--size", size, "--steps", STEPS, *options)
+
+
+def with_noise(path, reference):
+    """The request with diffusers' noise and sigmas in place of a seed and a schedule."""
+    file = tensors.File(path)
+    request = json.loads(file.metadata["request"])
+    del request["schedule"]
+    request.update(noise="given", sampler={"name": "euler"}, sigmas=reference.tensors["sigmas"].tolist())
+    arrays = {**file.tensors, "noise": reference.tensors["noise"]}
+    return tensors.write(path.with_suffix(".given"), arrays, {"request": json.dumps(request)})
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pictures_are_those_of_diffusers(cluster, pipelines, tmp_path, family):
+    request = tmp_path / "request"
+    made = encode(pipelines, family, request, *FAMILIES[family])
+    assert made.returncode == DONE, made.stderr
+    assert made.stderr == "", "nothing but what concerns the user"
+    reference = tensors.File(pipelines / f"{family}.reference.safetensors")
+    run = cluster.start("--request", with_noise(request, reference))
+    result = run.result()
+    assert len(result.shares()) == 2 and sum(result.shares().values()) == 2
+    np.testing.assert_allclose(result.values, reference.tensors["latents"], rtol=1e-3, atol=1e-3)
+
+    made = python("-m", "parallelanything.decode", run.out, "--vae", pipelines / family, "--out", tmp_path / "pictures")
+    assert made.returncode == DONE, made.stderr
+    assert made.stderr == ""
+    pictures = sorted((tmp_path / "pictures").glob("*.png"))
+    assert [path.name for path in pictures] == ["0000.png", "0001.png"]
+    show = ("import sys, json, PIL.Image as I; p = I.open(sys.argv[1]); "
+            "print(json.dumps([p.size, p.info, list(p.tobytes())]))")
+    for path, expected in zip(pictures, reference.tensors["pixels"]):
+        (width, height), info, values = json.loads(python("-c", show, path).stdout)
+        assert f"{width}x{height}" == SIZE
+        assert json.loads(info["request"])["model"] == family
+        pixels = np.array(values).reshape(height, width, 3)
+        assert np.abs(pixels - 255 * expected).max() <= 2
+        assert pixels.std() > 5, "something is to be seen"
+
+
+def test_a_request_runs_as_it_is(cluster, pipelines, tmp_path):
+    request = tmp_path / "request"
+    assert encode(pipelines, "flux", request).returncode == DONE
+    assert cluster.run("--request", request).values.shape == (2, 16, 6, 8)
+
+
+@pytest.mark.parametrize(("family", "options", "said"), [
+    ("flux", {"--negative": "blur"}, "--negative: has no say at --cfg 1"),
+    ("sdxl", {"--guidance": 3}, "--guidance: an input of FLUX.1-dev's network"),
+    ("flux", {"--encoders": "/none"}, "/none/model_index.json: not there"),
+    ("flux", {"--out": "/none/file"}, "/none/file"),
+])
+def test_encode_says_what_is_wrong(pipelines, tmp_path, family, options, said):
+    made = encode(pipelines, family, tmp_path / "out", *(word for pair in options.items() for word in pair))
+    assert made.returncode == INVALID
+    assert said in made.stderr and "Traceback" not in made.stderr
+
+
+def test_encode_names_a_missing_part(pipelines, tmp_path):
+    torn = tmp_path / "torn"
+    shutil.copytree(pipelines / "flux", torn)
+    shutil.rmtree(torn / "text_encoder_2")
+    made = python("-m", "parallelanything.encode", PROMPT, "--encoders", torn, "--model", "m", "--out", tmp_path / "out")
+    assert made.returncode == INVALID and f"{torn / 'text_encoder_2'}: not there" in made.stderr
+
+
+def test_encode_refuses_odd_sizes(pipelines, tmp_path):
+    made = encode(pipelines, "flux", tmp_path / "out", size="100x64")
+    assert made.returncode == 2 and "multiples of 16" in made.stderr
+
+
+def test_decode_says_what_is_wrong(pipelines, tmp_path):
+    latents = tensors.write(tmp_path / "four", {"samples": np.zeros((1, 4, 8, 8), np.float32)})
+    other = tensors.write(tmp_path / "other", {"output": np.zeros((1, 4, 8, 8), np.float32)})
+    for path, vae, said in ((latents, pipelines / "flux", "4 channels; the VAE"), (other, pipelines / "sdxl", "'samples'"),
+                            (tmp_path / "none", pipelines / "sdxl", "none"), (latents, tmp_path, "config.json: not there")):
+        made = python("-m", "parallelanything.decode", path, "--vae", vae, "--out", tmp_path / "pictures")
+        assert made.returncode == INVALID
+        assert said in made.stderr and "Traceback" not in made.stderr
