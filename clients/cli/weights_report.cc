@@ -92,6 +92,22 @@ Result<Blueprint> blueprint_of(const std::string& model) {
   return described.blueprint;
 }
 
+std::string in_words(const SamplingInfo& sampling) {
+  const auto number = [](double value) {
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%g", value);
+    return std::string(text.data());
+  };
+  std::string words = "predicts " + sampling.prediction + ", sigmas " + sampling.type;
+  if (sampling.prediction == "flow") return words + " with shift " + number(sampling.shift);
+  if (sampling.type == "continuous") {
+    words += " from " + number(sampling.sigma_min) + " to " + number(sampling.sigma_max);
+  }
+  if (sampling.zero_terminal_snr) words += " to zero terminal signal-to-noise";
+  if (sampling.sigma_data > 0.0) words += ", data of deviation " + number(sampling.sigma_data);
+  return words;
+}
+
 }  // namespace
 
 WeightsReport report_weights(const SafetensorsFile& file) {
@@ -180,12 +196,7 @@ WeightsReport report_folder(const std::string& path) {
   add(report, "kind",
       "model of family " + folder->info.family + ", " + in_words(folder->description.naming));
   add_model(report, folder->description);
-  const SamplingInfo& sampling = folder->info.sampling;
-  char shift[32];
-  std::snprintf(shift, sizeof shift, "%g", sampling.shift);
-  add(report, "sampling",
-      "predicts " + sampling.prediction + ", sigmas " + sampling.type +
-          (sampling.type == "discrete" ? "" : " with shift " + std::string(shift)));
+  add(report, "sampling", in_words(folder->info.sampling));
   for (const InputSpec& input : folder->info.inputs) {
     add(report, "input " + input.name,
         "F32 " + to_string(input.shape) + (input.required ? "" : ", optional"));

@@ -21,11 +21,15 @@ struct InputSpec {
 /// How a model mixes data and noise, and what its output means.
 struct SamplingInfo {
   std::string prediction = "flow";  ///< "flow" (CONST), "eps", "v" or "edm".
-  /// Kind of sigma table: "flow" (sigma = s*t / (1 + (s-1)*t), 1000 entries), "flux" (exponential in mu, 10000 entries)
-  /// or "discrete" (scaled-linear betas, 1000 entries).
+  /// Kind of sigma table: "flow" (sigma = s*t / (1 + (s-1)*t), 1000 entries), "flux" (exponential in mu, 10000 entries),
+  /// "discrete" (scaled-linear betas, 1000 entries) or "continuous" (even in ln sigma, 1000 entries).
   std::string type = "flow";
-  double shift = 1.0;       ///< s for "flow", mu for "flux".
-  double multiplier = 1.0;  ///< Network time = sigma * multiplier.
+  double shift = 1.0;              ///< s for "flow", mu for "flux".
+  double multiplier = 1.0;         ///< Network time = sigma * multiplier; "flow" only.
+  bool zero_terminal_snr = false;  ///< "discrete": betas rescaled so that nothing of the data is left at their end.
+  double sigma_min = 0.002;        ///< "continuous".
+  double sigma_max = 120.0;        ///< "continuous".
+  double sigma_data = 0.0;         ///< Deviation of the data, not for "flow"; 0: 0.5 for "edm", else 1.
 
   friend bool operator==(const SamplingInfo&, const SamplingInfo&) = default;
 };

@@ -52,12 +52,18 @@ Status describe_zimage(const WeightIndex& weights, YamlMap yaml, ModelDescriptio
 Status describe_sdxl(const WeightIndex& weights, YamlMap yaml, ModelDescription& model) {
   PA_ASSIGN(const SdxlConfig config, sdxl_config(weights, yaml.map("config")));
   PA_TRY(check_channels(config.in_channels, config.out_channels));
-  if (weights.has_marker("ztsnr")) {
+  if (weights.has_marker("edm_vpred.sigma_max") && !yaml.find("sampling")) {
     return invalid(
-        "tensor 'ztsnr' says that the model was trained to zero terminal "
-        "signal-to-noise, which this version does not sample");
+        "tensor 'edm_vpred.sigma_max' says that sigmas are continuous; say which in model.yaml: "
+        "prediction: v, sampling: {type: continuous, sigma_min: ..., sigma_max: ...}");
   }
-  model.sampling = {weights.has_marker("v_pred") ? "v" : "eps", "discrete", 1.0, 1.0};
+  if (weights.has_marker("edm_mean") && weights.has_marker("edm_std")) {  // Playground v2.5.
+    model.sampling = {.prediction = "edm", .type = "continuous", .sigma_max = 80.0};
+  } else {
+    model.sampling = {.prediction = weights.has_marker("v_pred") ? "v" : "eps",
+                      .type = "discrete",
+                      .zero_terminal_snr = weights.has_marker("ztsnr")};
+  }
   model.latent = {config.in_channels, -1, -1};
   model.inputs = {{"context", DType::kF32, {-1, config.context_dim}, true},
                   {"y", DType::kF32, {config.adm_in_channels}, true}};

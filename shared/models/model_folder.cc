@@ -104,6 +104,23 @@ Status check_shards(const fs::path& index, const std::vector<SafetensorsFile>& f
   return {};
 }
 
+/// Keys that say nothing of sigmas of this type.
+void reject_needless(YamlMap& map, const SamplingInfo& sampling) {
+  struct Key {
+    std::string_view name;
+    bool used;
+  };
+  const bool flow = sampling.prediction == "flow";
+  const bool continuous = sampling.type == "continuous";
+  for (const Key& key :
+       {Key{"zero_terminal_snr", sampling.type == "discrete"}, Key{"sigma_min", continuous},
+        Key{"sigma_max", continuous}, Key{"sigma_data", !flow}}) {
+    const auto value = map.find(key.name);
+    if (!value || key.used) continue;
+    value->reject("sigmas of type " + sampling.type + " have no " + std::string(key.name));
+  }
+}
+
 void read_sampling(YamlMap& root, SamplingInfo& sampling) {
   // "ve" is what reference files call "eps".
   static constexpr std::array<std::string_view, 5> kPredictions{"flow", "eps", "v", "edm", "ve"};
@@ -111,16 +128,17 @@ void read_sampling(YamlMap& root, SamplingInfo& sampling) {
     if (const auto index = prediction->choice(kPredictions)) {
       sampling.prediction = kPredictions[*index] == "ve" ? "eps" : kPredictions[*index];
       const bool flow = sampling.prediction == "flow";
-      if (flow == (sampling.type == "discrete")) {
+      if (flow != (sampling.type == "flow" || sampling.type == "flux")) {
         sampling = {sampling.prediction, flow ? "flow" : "discrete", 1.0, 1.0};
       }
     }
   }
   // In capitals and with `settings`: as reference files have them.
-  static constexpr std::array<std::pair<std::string_view, const char*>, 6> kTypes{
+  static constexpr std::array<std::pair<std::string_view, const char*>, 7> kTypes{
       {{"flow", "flow"},
        {"flux", "flux"},
        {"discrete", "discrete"},
+       {"continuous", "continuous"},
        {"FLOW", "flow"},
        {"FLUX", "flux"},
        {"EPS", "discrete"}}};
@@ -136,6 +154,11 @@ void read_sampling(YamlMap& root, SamplingInfo& sampling) {
   if (map.find("settings")) map = map.map("settings");
   map.read_number("shift", sampling.shift, {-100.0, 1000.0});
   map.read_number("multiplier", sampling.multiplier, {1e-6, 1e6});
+  map.read_boolean("zero_terminal_snr", sampling.zero_terminal_snr);
+  map.read_number("sigma_min", sampling.sigma_min, {1e-9, 1e9});
+  map.read_number("sigma_max", sampling.sigma_max, {1e-9, 1e9});
+  map.read_number("sigma_data", sampling.sigma_data, {1e-6, 1e6});
+  reject_needless(map, sampling);
   if (const auto table = SigmaTable::make(sampling); !table.ok()) {
     root.reject(table.error().message);
   }

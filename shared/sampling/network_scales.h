@@ -1,6 +1,6 @@
 #pragma once
 
-#include <string>
+#include "shared/core/model_info.h"
 
 namespace pa {
 
@@ -12,8 +12,8 @@ struct NetworkScales {
   float answer_weight = 0;
 };
 
-/// prediction: "flow" (CONST), "eps", "v" or "edm". Formulas of ComfyUI's model_sampling.py, where
-/// the deviation of the data is 1, and 0.5 for "edm". In float32, as it computes them.
-[[nodiscard]] NetworkScales network_scales(const std::string& prediction, float sigma);
+/// For the prediction and sigma_data of `sampling`. Formulas of ComfyUI's model_sampling.py, in float32
+/// as it computes them.
+[[nodiscard]] NetworkScales network_scales(const SamplingInfo& sampling, float sigma);
 
 }  // namespace pa

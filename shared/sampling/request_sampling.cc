@@ -15,7 +15,7 @@ Result<SamplingInfo> sampling_of(const Request& request, const SamplingInfo& mod
     if (is_flow != was_flow) sampling.type = is_flow ? "flow" : "discrete";
   }
   if (overrides.shift) {
-    if (sampling.type == "discrete") {
+    if (sampling.prediction != "flow") {
       return invalid("prediction '" + sampling.prediction + "' has no shift",
                      "/model_sampling/shift");
     }

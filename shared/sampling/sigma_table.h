@@ -12,8 +12,9 @@ namespace pa {
 /// ComfyUI's model_sampling.py computes it with torch, since the last bits reach the schedules.
 class SigmaTable {
  public:
-  /// Errors: kInvalid if info.type is not "flow", "flux" or "discrete", or info.prediction does not
-  /// go with it ("flow" with the first two; "eps", "v" or "edm" with "discrete"); "/model_sampling".
+  /// Errors: kInvalid if info.type is not "flow", "flux", "discrete" or "continuous", info.prediction
+  /// does not go with it ("flow" with the first two; "eps", "v" or "edm" with the others), or a number
+  /// is out of its range; "/model_sampling" or a field of it.
   [[nodiscard]] static Result<SigmaTable> make(const SamplingInfo& info);
 
   /// Ascending, all positive: 1000 or ("flux") 10000 entries.
@@ -25,20 +26,20 @@ class SigmaTable {
   [[nodiscard]] float sigma_of(float timestep) const;
 
   /// What the network is told: sigma * multiplier on flows (which does not undo the shift), the
-  /// index nearest in ln sigma on discrete tables.
+  /// index nearest in ln sigma on discrete tables, ln(sigma) / 4 on continuous ones.
   [[nodiscard]] float timestep_of(float sigma) const;
 
-  /// The noise level when `percent`, 0 to 1, of the schedule is over; 1e9 at 0 on discrete tables.
+  /// The noise level when `percent`, 0 to 1, of the schedule is over; 1e9 at 0 unless on flows.
   [[nodiscard]] double percent_to_sigma(double percent) const;
 
  private:
   explicit SigmaTable(const SamplingInfo& info) : info_(info) {}
 
-  [[nodiscard]] bool discrete() const { return info_.type == "discrete"; }
+  [[nodiscard]] bool is(const char* type) const { return info_.type == type; }
 
   SamplingInfo info_;
   std::vector<float> sigmas_;
-  std::vector<float> log_sigmas_;  // Discrete tables only.
+  std::vector<float> log_sigmas_;  // "discrete" only.
 };
 
 }  // namespace pa

@@ -232,6 +232,10 @@ struct Fields<SamplingInfo> {
     v.may("type", m.type);
     v.may("shift", m.shift);
     v.may("multiplier", m.multiplier);
+    v.may("zero_terminal_snr", m.zero_terminal_snr);
+    v.may("sigma_min", m.sigma_min);
+    v.may("sigma_max", m.sigma_max);
+    v.may("sigma_data", m.sigma_data);
   }
 };
 

@@ -103,7 +103,7 @@ QueryRow ShardRun::query(std::int64_t row, std::size_t term) {
   } else {  // So that neighbours are seen to be that.
     query.x = {slots_[static_cast<std::size_t>(now.input)], row};
   }
-  query.input_scale = network_scales(sampling_.prediction, sigma).input;
+  query.input_scale = network_scales(sampling_, sigma).input;
   query.time = table_->timestep_of(sigma);
   query.level = sigma;
   return query;
@@ -140,7 +140,7 @@ bool ShardRun::denoise(std::int64_t row, std::size_t term) {
   if (answer.denoised || !answer.row.defined()) return true;
   const Stage& now = stage(trajectory);
   const auto sigma = static_cast<float>(now.sigma);
-  const NetworkScales scales = network_scales(sampling_.prediction, sigma);
+  const NetworkScales scales = network_scales(sampling_, sigma);
   const Polarity polarity = terms_[term].polarity;
   const at::Tensor x = seen(row, term);
   const bool last_word = polarity == Polarity::kPositive && is_plain(terms_, polarity, sigma);
@@ -176,7 +176,7 @@ bool ShardRun::take_all_at_once(std::int64_t row) {
   StageRow math;
   math.stage = &stage(trajectory);
   math.slots = trajectory.slots;
-  math.scales = network_scales(sampling_.prediction, static_cast<float>(math.stage->sigma));
+  math.scales = network_scales(sampling_, static_cast<float>(math.stage->sigma));
   math.positive = *positive;
   if (negative != nullptr) math.negative = *negative;
   math.cfg = static_cast<float>(guidance.cfg);

@@ -12,8 +12,8 @@ namespace {
 
 class Analytic : public Network {
  public:
-  Analytic(AnalyticDenoiser denoiser, std::string prediction)
-      : denoiser_(std::move(denoiser)), prediction_(std::move(prediction)) {}
+  Analytic(AnalyticDenoiser denoiser, SamplingInfo sampling)
+      : denoiser_(std::move(denoiser)), sampling_(std::move(sampling)) {}
 
   [[nodiscard]] Result<at::Tensor> forward(const Rows& rows) override {
     const at::Tensor levels = rows.level.to(at::kCPU);
@@ -33,11 +33,11 @@ class Analytic : public Network {
  private:
   /// x, returned: one row.
   [[nodiscard]] at::Tensor answer_of(const at::Tensor& scaled, float sigma, double mu) const {
-    const NetworkScales scales = network_scales(prediction_, sigma);
+    const NetworkScales scales = network_scales(sampling_, sigma);
     const at::Tensor x = scaled.to(at::kDouble) / static_cast<double>(scales.input);
     if (scales.answer_weight == 0.0F) return at::zeros_like(x);  // No noise: x is the data.
     const double level = sigma;
-    const double alpha = prediction_ == "flow" ? 1.0 - level : 1.0;
+    const double alpha = sampling_.prediction == "flow" ? 1.0 - level : 1.0;
     // Weights relative to the largest, so that not all of them vanish far away from the data.
     std::vector<at::Tensor> means;
     std::vector<at::Tensor> logs;
@@ -57,14 +57,14 @@ class Analytic : public Network {
   }
 
   AnalyticDenoiser denoiser_;
-  std::string prediction_;
+  SamplingInfo sampling_;
   std::vector<InputSpec> inputs_{{"mu", DType::kF32, {}, false}};
 };
 
 }  // namespace
 
-std::unique_ptr<Network> make_analytic(AnalyticDenoiser denoiser, std::string prediction) {
-  return std::make_unique<Analytic>(std::move(denoiser), std::move(prediction));
+std::unique_ptr<Network> make_analytic(AnalyticDenoiser denoiser, SamplingInfo sampling) {
+  return std::make_unique<Analytic>(std::move(denoiser), std::move(sampling));
 }
 
 }  // namespace pa

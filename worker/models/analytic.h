@@ -1,8 +1,8 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
+#include "shared/core/model_info.h"
 #include "shared/models/analytic_denoiser.h"
 #include "worker/models/network.h"
 
@@ -17,8 +17,8 @@ namespace pa {
 /// which is Bayes' rule for a normal likelihood. Computed in float64; the answer that means D is
 /// rounded to float32.
 ///
-/// prediction: "flow", "eps", "v" or "edm".
+/// sampling: of any prediction type; its sigma_data counts, its table does not.
 [[nodiscard]] std::unique_ptr<Network> make_analytic(AnalyticDenoiser denoiser,
-                                                     std::string prediction);
+                                                     SamplingInfo sampling);
 
 }  // namespace pa

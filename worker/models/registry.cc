@@ -43,7 +43,7 @@ at::ScalarType compute_dtype(const ModelFolder& folder, const Device& device) {
   }
 }
 
-std::unique_ptr<Network> make_network(const ModelDescription& model, const std::string& prediction,
+std::unique_ptr<Network> make_network(const ModelDescription& model, const SamplingInfo& sampling,
                                       const Weights* weights) {
   if (const auto* flux = std::get_if<FluxConfig>(&model.config)) {
     return make_flux(*weights, *flux, model.inputs);
@@ -55,7 +55,7 @@ std::unique_ptr<Network> make_network(const ModelDescription& model, const std::
     return make_sdxl(*weights, *sdxl, model.inputs);
   }
   if (const auto* analytic = std::get_if<AnalyticDenoiser>(&model.config)) {
-    return make_analytic(*analytic, prediction);
+    return make_analytic(*analytic, sampling);
   }
   return std::make_unique<Noop>();
 }
@@ -117,8 +117,7 @@ Result<Replica> load_replica(const ModelFolder& folder, const Device& device,
                                                compute_dtype(folder, device), progress));
       replica.loras = Loras(folder.loras, *replica.weights);
     }
-    replica.network =
-        make_network(folder.description, folder.info.sampling.prediction, replica.weights.get());
+    replica.network = make_network(folder.description, folder.info.sampling, replica.weights.get());
     replica.colours = folder.colours;
     PA_TRY(load_labels(folder, device, replica));
     return replica;

@@ -5,11 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
 #include <msgpack.hpp>
 
-#include "shared/sampling/samplers.h"
-#include "shared/sampling/schedules.h"
 #include "tests/support/shards.h"
 #include "worker/engine/engine.h"
 #include "worker/models/analytic.h"
@@ -115,83 +112,11 @@ TEST(LiveSlots, AreThoseReadAgain) {
   EXPECT_THAT(live_slots(program, 2), ElementsAre(0));
 }
 
-/// Runs one sample of a request to its end, on a fresh engine from every step on.
-at::Tensor run_moving(ModelStore& store, const Request& body, std::int64_t sample,
-                      test::Tensors tensors) {
-  for (int moves = 0; moves < 100; ++moves) {
-    Engine engine(store, {});
-    engine.add(test::make_job(1, body, kRow, {sample}, tensors));
-    test::Outcome outcome;
-    std::vector<EngineReport> reports;
-    engine.pass(reports);
-    engine.leave({1}, sample);
-    while (!engine.idle()) engine.pass(reports);
-    outcome.take(reports);
-    if (outcome.shards[1].rows.contains(0)) {
-      EXPECT_GE(moves, 1) << "it did not move";
-      return outcome.shards[1].rows.at(0);
-    }
-    const auto* left = std::get_if<SampleLeft>(&reports.back());
-    if (left == nullptr || left->checkpoint.empty()) break;
-    at::Tensor bytes = at::empty({static_cast<std::int64_t>(left->checkpoint.size())}, at::kByte);
-    std::memcpy(bytes.mutable_data_ptr(), left->checkpoint.data(), left->checkpoint.size());
-    tensors["checkpoint." + std::to_string(sample)] = bytes;
-  }
-  ADD_FAILURE() << "it did not come to its end";
-  return {};
-}
-
-/// Every sampler, schedule and prediction type: a sample that moves at every step, and one whose batch
-/// was split, have the bits of one that was left alone.
-TEST(Resuming, IsBitwiseForEverySamplerScheduleAndPrediction) {
-  for (const std::string prediction : {"flow", "eps", "v", "edm"}) {
-    ModelStore store;
-    Replica replica;
-    replica.info.name = "m";
-    replica.info.family = "analytic";
-    replica.info.sampling.prediction = prediction;
-    replica.info.sampling.type = prediction == "flow" ? "flow" : "discrete";
-    replica.network = make_analytic({{0.6, 0.4}, {-0.7, 1.1}, {0.09, 0.25}}, prediction);
-    replica.info.inputs = replica.network->input_contract();
-    store.add(std::move(replica));
-    for (const std::string& sampler : sampler_names()) {
-      for (const std::string& schedule : schedule_names()) {
-        Request body;
-        body.model = "m";
-        body.samples = 2;
-        body.seed = 11;
-        body.deterministic = true;
-        body.sampler.name = sampler;
-        body.schedule = ScheduleSpec{schedule, 5, 1.0};
-        body.guidance.cfg = 2.0;
-        body.positive = {Condition{"cond.0"}};
-        body.negative = {Condition{"cond.1"}};
-        const test::Tensors tensors{{"cond.0.mu", at::full({1}, 0.5)},
-                                    {"cond.1.mu", at::full({1}, -0.3)}};
-        const ShardJob job = test::make_job(1, body, kRow, {0, 1}, tensors);
-        Engine alone(store, {});
-        alone.add(job);
-        const test::ShardOutcome want = test::run(alone).shards.at(1);
-        ASSERT_FALSE(want.samples.at(0).failed)
-            << sampler << ": " << want.samples.at(0).error.message;
-        const std::string name = prediction + " " + sampler + " " + schedule;
-        for (const std::int64_t sample : {0, 1}) {
-          const at::Tensor moved = run_moving(store, body, sample, tensors);
-          EXPECT_TRUE(at::equal(moved, want.rows.at(sample))) << name;
-        }
-        Engine split(store, {});
-        split.add(test::make_job(2, body, kRow, {1}, tensors));
-        EXPECT_TRUE(at::equal(test::run(split).shards.at(2).rows.at(0), want.rows.at(1))) << name;
-      }
-    }
-  }
-}
-
 TEST(Resuming, RefusesASpoiltCheckpointByName) {
   ModelStore store;
   Replica replica;
   replica.info.name = "m";
-  replica.network = make_analytic({{1.0}, {0.0}, {0.25}}, "flow");
+  replica.network = make_analytic({{1.0}, {0.0}, {0.25}}, {});
   store.add(std::move(replica));
   Request body;
   body.model = "m";

@@ -41,7 +41,7 @@ std::string add_model(ModelStore& store, const nlohmann::json& meta) {
     values = {numbers(denoiser.at("weights")), numbers(denoiser.at("centres")),
               numbers(denoiser.at("vars"))};
   }
-  replica.network = make_analytic(values, replica.info.sampling.prediction);
+  replica.network = make_analytic(values, replica.info.sampling);
   replica.info.inputs = replica.network->input_contract();
   const std::string name = replica.info.name;
   store.add(std::move(replica));

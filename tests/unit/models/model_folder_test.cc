@@ -47,6 +47,27 @@ TEST_F(ModelFolderTest, ReadsTheYaml) {
   EXPECT_EQ(info.pixel_max, 1.0);
 }
 
+TEST_F(ModelFolderTest, ReadsSigmasOfEveryType) {
+  const auto sampling = [&](const std::string& text) { return read(text)->info.sampling; };
+  EXPECT_EQ(sampling("family: noop\nprediction: edm\n"
+                     "sampling: {type: continuous, sigma_max: 80, sigma_data: 0.25}\n"),
+            (SamplingInfo{.prediction = "edm",
+                          .type = "continuous",
+                          .sigma_min = 0.002,
+                          .sigma_max = 80.0,
+                          .sigma_data = 0.25}));
+  EXPECT_EQ(sampling("family: noop\nprediction: v\nsampling: {zero_terminal_snr: true}\n"),
+            (SamplingInfo{.prediction = "v", .type = "discrete", .zero_terminal_snr = true}));
+  EXPECT_THAT(error_of("family: noop\nprediction: eps\nsampling: {sigma_max: 80}\n"),
+              HasSubstr(":3:23: sampling.sigma_max: sigmas of type discrete have no sigma_max"));
+  EXPECT_THAT(error_of("family: noop\nsampling: {zero_terminal_snr: true}\n"),
+              HasSubstr("sigmas of type flow have no zero_terminal_snr"));
+  EXPECT_THAT(error_of("family: noop\nsampling: {sigma_data: 1}\n"), HasSubstr("no sigma_data"));
+  EXPECT_THAT(error_of("family: noop\nprediction: edm\n"
+                       "sampling: {type: continuous, sigma_min: 90, sigma_max: 80}\n"),
+              HasSubstr("expected 0 < sigma_min < sigma_max"));
+}
+
 TEST_F(ModelFolderTest, NamesTheLineOfAMistake) {
   const std::string path = models_.path("m/model.yaml");
   EXPECT_THAT(error_of("family: nop\n"), HasSubstr(path + ":1:9: "));

@@ -105,10 +105,25 @@ TEST(Families, SeesTheMarkOfVPrediction) {
   for (TensorSpec& spec : specs) spec.name.insert(0, "model.diffusion_model.");
   specs.push_back({"v_pred", DType::kF32, {0}});
   EXPECT_EQ(describe(WeightIndex::of(specs).value()).sampling.prediction, "v");
+  EXPECT_FALSE(describe(WeightIndex::of(specs).value()).sampling.zero_terminal_snr);
   specs.push_back({"ztsnr", DType::kF32, {0}});
+  EXPECT_TRUE(describe(WeightIndex::of(specs).value()).sampling.zero_terminal_snr);
+}
+
+TEST(Families, SeesTheMarksOfContinuousSigmas) {
+  std::vector<TensorSpec> specs = keys("sdxl-base.json");
+  for (TensorSpec& spec : specs) spec.name.insert(0, "model.diffusion_model.");
+  std::vector<TensorSpec> playground = specs;
+  playground.push_back({"edm_mean", DType::kF32, {1, 4, 1, 1}});
+  playground.push_back({"edm_std", DType::kF32, {1, 4, 1, 1}});
+  EXPECT_EQ(describe(WeightIndex::of(playground).value()).sampling,
+            (SamplingInfo{.prediction = "edm", .type = "continuous", .sigma_max = 80.0}));
+  specs.push_back({"edm_vpred.sigma_max", DType::kF32, {}});
   YamlFile none = YamlFile::parse("", "model.yaml");
   EXPECT_THAT(describe_model(WeightIndex::of(specs).value(), "", none.root()).error().message,
-              HasSubstr("'ztsnr'"));
+              HasSubstr("say which in model.yaml"));
+  YamlFile said = YamlFile::parse("sampling: {type: continuous}", "model.yaml");
+  EXPECT_TRUE(describe_model(WeightIndex::of(specs).value(), "", said.root()).ok());
 }
 
 TEST(Families, TakesAWholeConfigAndRefusesWhatTheWeightsContradict) {
