@@ -1,73 +1,56 @@
 #include <cmath>
 
-#include "shared/sampling/catalogue.h"
-#include "shared/sampling/step_math.h"
+#include "shared/sampling/ancestral_steps.h"
 
 namespace pa {
+namespace {
+
+/// ancestral_steps() in the process of the prediction type.
+template <class Take>
+Expr steps_of_process(const Run& run, Expr x, Take take) {
+  const auto split = [&](double a, double b, double eta) {
+    return ancestral_split(run.prediction, a, b, eta);
+  };
+  return ancestral_steps(run, std::move(x), /*want_uncond=*/false, split, take);
+}
+
+}  // namespace
 
 Expr euler_ancestral(const Run& run, Expr x) {
-  const double eta = run.options.number("eta");
-  const double s_noise = run.options.number("s_noise");
-  for (std::size_t i = 0; i < run.steps(); ++i) {
-    const double a = run.sigmas[i];
-    const double b = run.sigmas[i + 1];
-    const Expr denoised = run.trace.denoise(x, a, static_cast<int>(i));
-    const AncestralSplit split = ancestral_split(run.prediction, a, b, eta);
-    if (split.down == 0.0) {
-      x = denoised;
-      continue;
-    }
-    x = split.scale * move(x, denoised, split.down / a);
-    if (eta > 0.0) x += split.up * s_noise * run.trace.noise(a, b);
-  }
-  return x;
+  return steps_of_process(run, std::move(x), [&](const AncestralStep& step, const Expr& from) {
+    const Expr& denoised = step.answers.denoised;
+    if (step.split.down == 0.0) return denoised;
+    return with_fresh_noise(run, step, move(from, denoised, step.split.down / step.a));
+  });
 }
 
 Expr dpm_2_ancestral(const Run& run, Expr x) {
-  const double eta = run.options.number("eta");
-  const double s_noise = run.options.number("s_noise");
-  for (std::size_t i = 0; i < run.steps(); ++i) {
-    const double a = run.sigmas[i];
-    const double b = run.sigmas[i + 1];
-    const Expr denoised = run.trace.denoise(x, a, static_cast<int>(i));
-    const AncestralSplit split = ancestral_split(run.prediction, a, b, eta);
-    if (split.down == 0.0) {
-      x = denoised;
-      continue;
-    }
-    const double middle = std::sqrt(a * split.down);
-    Expr halfway = move(x, denoised, middle / a);
+  return steps_of_process(run, std::move(x), [&](const AncestralStep& step, const Expr& from) {
+    const Expr& denoised = step.answers.denoised;
+    const double down = step.split.down;
+    if (down == 0.0) return denoised;
+    const double middle = std::sqrt(step.a * down);
+    Expr halfway = move(from, denoised, middle / step.a);
     const Expr denoised_halfway = run.trace.denoise(halfway, middle);
-    x = split.scale * (x + (split.down - a) / middle * (halfway - denoised_halfway));
-    if (eta > 0.0) x += split.up * s_noise * run.trace.noise(a, b);
-  }
-  return x;
+    const Expr slope = halfway - denoised_halfway;
+    return with_fresh_noise(run, step, from + (down - step.a) / middle * slope);
+  });
 }
 
 Expr dpmpp_2s_ancestral(const Run& run, Expr x) {
-  const double eta = run.options.number("eta");
-  const double s_noise = run.options.number("s_noise");
   const Prediction& prediction = run.prediction;
-  for (std::size_t i = 0; i < run.steps(); ++i) {
-    const double a = run.sigmas[i];
-    const double b = run.sigmas[i + 1];
-    const Expr denoised = run.trace.denoise(x, a, static_cast<int>(i));
-    const AncestralSplit split = ancestral_split(prediction, a, b, eta);
-    if (split.down == 0.0) {
-      x = denoised;
-    } else {
-      const double middle =
-          prediction.flow() && a == 1.0  // Where lambda is infinite ComfyUI takes this one.
-              ? 0.9999
-              : prediction.sigma_at((prediction.lambda(a) + prediction.lambda(split.down)) / 2.0);
-      const Expr denoised_halfway = run.trace.denoise(move(x, denoised, middle / a), middle);
-      x = move(x, denoised_halfway, split.down / a);
-    }
-    if (b > 0.0 && eta > 0.0) {
-      x = split.scale * x + split.up * s_noise * run.trace.noise(a, b);
-    }
-  }
-  return x;
+  const auto middle_of = [&](double a, double down) {
+    if (prediction.flow() && a == 1.0) return 0.9999;  // ComfyUI's, where lambda is infinite.
+    return prediction.sigma_at((prediction.lambda(a) + prediction.lambda(down)) / 2.0);
+  };
+  return steps_of_process(run, std::move(x), [&](const AncestralStep& step, const Expr& from) {
+    const Expr& denoised = step.answers.denoised;
+    const double down = step.split.down;
+    if (down == 0.0) return with_fresh_noise(run, step, denoised);
+    const double middle = middle_of(step.a, down);
+    const Expr denoised_halfway = run.trace.denoise(move(from, denoised, middle / step.a), middle);
+    return with_fresh_noise(run, step, move(from, denoised_halfway, down / step.a));
+  });
 }
 
 }  // namespace pa

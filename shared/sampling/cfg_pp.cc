@@ -1,8 +1,7 @@
 #include <cmath>
 #include <limits>
 
-#include "shared/sampling/catalogue.h"
-#include "shared/sampling/step_math.h"
+#include "shared/sampling/ancestral_steps.h"
 
 namespace pa {
 namespace {
@@ -41,25 +40,19 @@ Expr euler_ancestral_cfg_pp(const Run& run, Expr x) {
 
 // The rules of a process that only adds noise, on flows too, as ComfyUI has it.
 Expr dpmpp_2s_ancestral_cfg_pp(const Run& run, Expr x) {
-  const double eta = run.options.number("eta");
-  const double s_noise = run.options.number("s_noise");
-  for (std::size_t i = 0; i < run.steps(); ++i) {
-    const double a = run.sigmas[i];
-    const double b = run.sigmas[i + 1];
-    const Trace::Answers at_start = run.trace.denoise_pair(x, a, static_cast<int>(i));
-    const AncestralSplit split = ancestral_split(a, b, eta);
-    if (split.down == 0.0) {
-      x = at_start.denoised;
-    } else {
-      const double middle = std::sqrt(a * split.down);
-      Expr halfway = move(x + at_start.denoised - at_start.uncond, at_start.denoised, middle / a);
-      const Trace::Answers answers = run.trace.denoise_pair(halfway, middle, -1);
-      const double ratio = split.down / a;
-      x = ratio * (x + at_start.denoised - answers.uncond) + (1.0 - ratio) * answers.denoised;
-    }
-    if (b > 0.0 && eta > 0.0) x += split.up * s_noise * run.trace.noise(a, b);
-  }
-  return x;
+  const auto split = [](double a, double b, double eta) { return ancestral_split(a, b, eta); };
+  const auto take = [&](const AncestralStep& step, const Expr& from) {
+    const Expr& denoised = step.answers.denoised;
+    const double down = step.split.down;
+    if (down == 0.0) return with_fresh_noise(run, step, denoised);
+    const double middle = std::sqrt(step.a * down);
+    Expr halfway = move(from + denoised - step.answers.uncond, denoised, middle / step.a);
+    const Trace::Answers answers = run.trace.denoise_pair(halfway, middle, -1);
+    const double ratio = down / step.a;
+    return with_fresh_noise(
+        run, step, ratio * (from + denoised - answers.uncond) + (1.0 - ratio) * answers.denoised);
+  };
+  return ancestral_steps(run, std::move(x), /*want_uncond=*/true, split, take);
 }
 
 }  // namespace pa

@@ -17,6 +17,12 @@ from test_sampler_fixtures import FIXTURES
 
 REQUESTS = 200 if os.environ.get("PA_FULL_SIZE") else 24
 NETWORKS = ["flux_dev_b1", "zimage_b1_8x8", "sdxl_b1_10x6"]
+ANALYTIC = """
+family: analytic
+prediction: edm
+sampling: {type: continuous, sigma_max: 80}
+denoiser: {kind: mix, weights: [0.6, 0.4], centres: [-0.7, 1.1], vars: [0.09, 0.25]}
+"""
 SAMPLERS = sorted({path.stem.rpartition("__")[2] for path in FIXTURES})
 SCHEDULES = ["simple", "sgm_uniform", "beta", "karras"]
 TOLERANCE = 1e-4  # Relative to the largest value, for what shares passes with others.
@@ -28,6 +34,14 @@ def digits(choose):
     """The part of a request that is the model's, and its tensors, for a number of samples."""
     count = choose.randint(1, 4)
     return {"model": "digits", "samples": count, "labels": [str(choose.randint(0, 9)) for _ in range(count)]}, {}
+
+
+def analytic(choose):
+    """Of a model with continuous sigmas."""
+    arrays = {"cond__0__mu": [0.5], "cond__1__mu": [-0.3]}
+    lists = {"positive": [{"tensors": "cond.0"}], "negative": [{"tensors": "cond.1"}]}
+    shape = [choose.randint(1, 4), choose.randint(2, 9), choose.randint(2, 9)]
+    return {"model": "analytic", "samples": choose.randint(1, 4), "latent_shape": shape, **lists}, arrays
 
 
 def of_family(choose, name):
@@ -53,8 +67,8 @@ def members():
     while len(samplers) < REQUESTS:
         samplers += choose.sample(SAMPLERS, len(SAMPLERS))
     for i in range(REQUESTS):
-        name = ("digits", *NETWORKS)[i % 4]
-        document, arrays = digits(choose) if name == "digits" else of_family(choose, name)
+        kind = i % 5
+        document, arrays = (digits, analytic)[kind](choose) if kind < 2 else of_family(choose, NETWORKS[kind - 2])
         yield {
             "op": "sample", **document, "seed": choose.randint(0, 1 << 40), "sampler": {"name": samplers[i]},
             "schedule": {"name": choose.choice(SCHEDULES), "steps": choose.randint(3, 9)},
@@ -69,6 +83,8 @@ class Crowd:
         self.models = folder / "models"
         self.models.mkdir()
         (self.models / "digits").symlink_to(MODELS / "digits")
+        (self.models / "analytic").mkdir()
+        (self.models / "analytic" / "model.yaml").write_text(ANALYTIC)
         for name in NETWORKS:
             make_model(self.models / name, network(name))
         self.members = list(members())

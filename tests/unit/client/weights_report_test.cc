@@ -86,6 +86,12 @@ TEST_F(WeightsReportTest, TellsOfAFolder) {
   EXPECT_THAT(good.problems, IsEmpty());
   EXPECT_THAT(good.lines, Contains(Pair("sampling", "predicts flow, sigmas flow with shift 3")));
   EXPECT_THAT(good.lines, Contains(Pair("identity", HasSubstr("sha256:"))));
+  models_.write("edm/model.yaml",
+                "family: noop\nprediction: edm\nsampling: {type: continuous, sigma_data: 0.25}\n");
+  EXPECT_THAT(report_folder(models_.path("edm")).lines,
+              Contains(Pair("sampling",
+                            "predicts edm, sigmas continuous from 0.002 to 120, data of deviation "
+                            "0.25")));
   models_.write("z/model.yaml", "family: zimage\n");
   EXPECT_THAT(report_folder(models_.path("z")).problems, ElementsAre(HasSubstr("axes_dims")));
 }

@@ -101,6 +101,8 @@ TEST_P(Predictions, StartAskTakeAndEndAsTheFormulasSay) {
   expect_equal(outcome.rows.at(0), want.flatten());
 }
 
+void PrintTo(const Case& about, std::ostream* out) { *out << about.name; }
+
 std::vector<Case> cases() {
   const SamplingInfo discrete{.prediction = "eps", .type = "discrete"};
   const SamplingInfo continuous{.prediction = "eps", .type = "continuous", .sigma_max = 80.0};

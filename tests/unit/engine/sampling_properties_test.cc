@@ -22,6 +22,8 @@ namespace pa {
 namespace {
 
 constexpr std::int64_t kSamples = 3;
+constexpr int kPassesOfAStep =
+    2 * kSamples;  // One row a pass, two conditions; more in some samplers.
 const Shape kRow{2, 3, 4};
 
 using Partition = std::vector<std::vector<std::int64_t>>;
@@ -31,14 +33,22 @@ const std::vector<Partition> kPartitions{
 
 using Rows = std::map<std::int64_t, at::Tensor>;  // By sample.
 
-class SamplingProperties : public ::testing::TestWithParam<SamplingInfo> {
+/// A prediction type and a sigma table.
+struct Kind {
+  SamplingInfo sampling;
+
+  [[nodiscard]] std::string name() const { return sampling.prediction + "_" + sampling.type; }
+  friend void PrintTo(const Kind& kind, std::ostream* out) { *out << kind.name(); }
+};
+
+class SamplingProperties : public ::testing::TestWithParam<Kind> {
  protected:
   SamplingProperties() {
     Replica replica;
     replica.info.name = "m";
     replica.info.family = "analytic";
-    replica.info.sampling = GetParam();
-    replica.network = make_analytic({{0.6, 0.4}, {-0.7, 1.1}, {0.09, 0.25}}, GetParam());
+    replica.info.sampling = GetParam().sampling;
+    replica.network = make_analytic({{0.6, 0.4}, {-0.7, 1.1}, {0.09, 0.25}}, GetParam().sampling);
     replica.info.inputs = replica.network->input_contract();
     store_.add(std::move(replica));
   }
@@ -143,7 +153,8 @@ class SamplingProperties : public ::testing::TestWithParam<SamplingInfo> {
     const at::Tensor moved = run_moving(sample);
     ASSERT_TRUE(moved.defined());
     EXPECT_TRUE(at::equal(moved, want.at(sample))) << "moved at every step";
-    expect_bits(run_cancelled(static_cast<int>(index % 4), sample), "cancelled and resumed");
+    expect_bits(run_cancelled(kPassesOfAStep + static_cast<int>(index % 12), sample),
+                "cancelled and resumed");
   }
 
   Request body_;
@@ -155,8 +166,7 @@ class SamplingProperties : public ::testing::TestWithParam<SamplingInfo> {
 TEST_P(SamplingProperties, HoldForEverySamplerAndSchedule) {
   const bool all = std::getenv("PA_FULL_SIZE") != nullptr;  // NOLINT(concurrency-mt-unsafe)
   const std::vector<std::string>& schedules = schedule_names();
-  std::size_t index =
-      GetParam().prediction.size() + GetParam().type.size();  // Differs among types.
+  std::size_t index = GetParam().name().size();  // Differs among types.
   for (const std::string& sampler : sampler_names()) {
     ++index;
     for (std::size_t k = 0; k < schedules.size(); ++k) {
@@ -178,18 +188,21 @@ TEST_P(SamplingProperties, HoldForEverySamplerAndSchedule) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, SamplingProperties,
-    ::testing::Values(SamplingInfo{"flow", "flow", 3.0, 1.0},
-                      SamplingInfo{"flow", "flux", 1.15, 1.0},
-                      SamplingInfo{.prediction = "eps", .type = "discrete"},
-                      SamplingInfo{
-                          .prediction = "v", .type = "discrete", .zero_terminal_snr = true},
-                      SamplingInfo{.prediction = "edm", .type = "discrete"},
-                      SamplingInfo{.prediction = "eps", .type = "continuous"},
-                      SamplingInfo{.prediction = "v", .type = "continuous"},
-                      SamplingInfo{.prediction = "edm", .type = "continuous"}),
-    [](const auto& test) { return test.param.prediction + "_" + test.param.type; });
+std::vector<Kind> kinds() {
+  return {
+      {{"flow", "flow", 3.0, 1.0}},
+      {{"flow", "flux", 1.15, 1.0}},
+      {{.prediction = "eps", .type = "discrete"}},
+      {{.prediction = "v", .type = "discrete", .zero_terminal_snr = true}},
+      {{.prediction = "edm", .type = "discrete"}},
+      {{.prediction = "eps", .type = "continuous"}},
+      {{.prediction = "v", .type = "continuous"}},
+      {{.prediction = "edm", .type = "continuous"}},
+  };
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SamplingProperties, ::testing::ValuesIn(kinds()),
+                         [](const auto& test) { return test.param.name(); });
 
 }  // namespace
 }  // namespace pa
