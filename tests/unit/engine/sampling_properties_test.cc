@@ -22,8 +22,8 @@ namespace pa {
 namespace {
 
 constexpr std::int64_t kSamples = 3;
-constexpr int kPassesOfAStep =
-    2 * kSamples;  // One row a pass, two conditions; more in some samplers.
+constexpr int kMostOfAStep = 20;   // Passes until a sample is at its next step, and more.
+constexpr std::size_t kTries = 6;  // Of moments at which a sample may be in the middle.
 const Shape kRow{2, 3, 4};
 
 using Partition = std::vector<std::vector<std::int64_t>>;
@@ -67,6 +67,7 @@ class SamplingProperties : public ::testing::TestWithParam<Kind> {
     Engine engine(store_, {});
     for (const ShardJob& shard : shards) engine.add(shard);
     const test::Outcome outcome = test::run(engine);
+    passes_ = outcome.passes.size();
     Rows rows;
     for (const ShardJob& shard : shards) {
       const test::ShardOutcome& made = outcome.shards.at(shard.shard.value);
@@ -102,24 +103,36 @@ class SamplingProperties : public ::testing::TestWithParam<Kind> {
     return {};
   }
 
-  /// All samples in one shard; after some passes one leaves with what it has, the shard is cancelled,
-  /// and all of it runs again, that one from where it was.
-  Rows run_cancelled(int passes, std::int64_t kept) {
+  /// All samples in one shard; after some passes one leaves with what it has, and the shard is
+  /// cancelled. The checkpoint; empty if that one had not begun yet, or was done.
+  test::Tensors cancel_after(int passes, std::int64_t kept) {
+    Engine engine(store_, {});
+    engine.add(job(1, test::first_samples(kSamples)));
     std::vector<EngineReport> reports;
-    {
-      Engine engine(store_, {});
-      engine.add(job(1, test::first_samples(kSamples)));
-      for (int i = 0; i < passes; ++i) engine.pass(reports);
-      engine.leave({1}, kept);
-      for (int i = 0; i < 20 && checkpoint_in(reports).empty(); ++i) engine.pass(reports);
-      engine.cancel({1});
-      const std::size_t before = reports.size();
-      EXPECT_TRUE(engine.idle());
+    const auto pass = [&] {
+      engine.settle(reports);
       engine.pass(reports);
-      EXPECT_EQ(reports.size(), before) << "a cancelled shard was heard of";
+    };
+    for (int i = 0; i < passes; ++i) pass();
+    engine.leave({1}, kept);
+    for (int i = 0; i < kMostOfAStep && checkpoint_in(reports).empty(); ++i) pass();
+    engine.cancel({1});
+    const std::size_t before = reports.size();
+    EXPECT_TRUE(engine.idle());
+    engine.pass(reports);
+    EXPECT_EQ(reports.size(), before) << "a cancelled shard was heard of";
+    return checkpoint_in(reports);
+  }
+
+  /// Cancelled in the middle of a run of `passes`, then all of it runs again, one sample from where it
+  /// was.
+  Rows run_cancelled(std::size_t passes, std::size_t index, std::int64_t kept) {
+    test::Tensors checkpoint;
+    for (std::size_t i = 0; i < kTries && checkpoint.empty(); ++i) {
+      const std::size_t moment = (index + i * passes / kTries) % passes;
+      checkpoint = cancel_after(static_cast<int>(moment), kept);
     }
-    const test::Tensors checkpoint = checkpoint_in(reports);
-    EXPECT_FALSE(checkpoint.empty()) << "it did not leave";
+    EXPECT_FALSE(checkpoint.empty()) << "it never left";
     return run({job(2, test::first_samples(kSamples), checkpoint)});
   }
 
@@ -137,6 +150,7 @@ class SamplingProperties : public ::testing::TestWithParam<Kind> {
   void check(std::size_t index) {
     const Rows want = run({job(1, test::first_samples(kSamples))});
     ASSERT_EQ(want.size(), std::size_t{kSamples});
+    const std::size_t passes = passes_;
     const auto expect_bits = [&](const Rows& got, const std::string& how) {
       for (const auto& [sample, row] : want) {
         const auto found = got.find(sample);
@@ -153,13 +167,13 @@ class SamplingProperties : public ::testing::TestWithParam<Kind> {
     const at::Tensor moved = run_moving(sample);
     ASSERT_TRUE(moved.defined());
     EXPECT_TRUE(at::equal(moved, want.at(sample))) << "moved at every step";
-    expect_bits(run_cancelled(kPassesOfAStep + static_cast<int>(index % 12), sample),
-                "cancelled and resumed");
+    expect_bits(run_cancelled(passes, index, sample), "cancelled and resumed");
   }
 
   Request body_;
 
  private:
+  std::size_t passes_ = 0;  // Of the last run().
   ModelStore store_;
 };
 
