@@ -26,10 +26,10 @@ struct SamplingInfo {
   std::string type = "flow";
   double shift = 1.0;              ///< s for "flow", mu for "flux".
   double multiplier = 1.0;         ///< Network time = sigma * multiplier; "flow" only.
-  bool zero_terminal_snr = false;  ///< "discrete": betas rescaled so that nothing of the data is left at their end.
+  bool zero_terminal_snr = false;  ///< "discrete": rescaled so that no data is left at the end.
   double sigma_min = 0.002;        ///< "continuous".
   double sigma_max = 120.0;        ///< "continuous".
-  double sigma_data = 0.0;         ///< Deviation of the data, not for "flow"; 0: 0.5 for "edm", else 1.
+  double sigma_data = 0.0;  ///< Deviation of the data, not for "flow"; 0: 0.5 for "edm", else 1.
 
   friend bool operator==(const SamplingInfo&, const SamplingInfo&) = default;
 };

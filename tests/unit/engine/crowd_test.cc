@@ -37,7 +37,8 @@ class CrowdTest : public ::testing::Test {
     analytic.info.family = "analytic";
     analytic.info.sampling.prediction = "eps";
     analytic.info.sampling.type = "discrete";
-    analytic.network = make_analytic({{0.6, 0.4}, {-0.7, 1.1}, {0.09, 0.25}}, analytic.info.sampling);
+    analytic.network =
+        make_analytic({{0.6, 0.4}, {-0.7, 1.1}, {0.09, 0.25}}, analytic.info.sampling);
     analytic.info.inputs = analytic.network->input_contract();
     store_.add(std::move(analytic));
     while (members_.size() < kRequests) add_member();
