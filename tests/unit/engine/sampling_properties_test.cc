@@ -1,8 +1,8 @@
 // Every sampler, schedule and prediction type: however the samples of a request are cut into shards,
 // moved, cancelled and resumed, they have the bits of one run that was left alone.
 //
-// A normal run tries every sampler with every prediction type, each on another schedule; all of them
-// with PA_FULL_SIZE=1.
+// A normal run tries every sampler with every prediction type on one schedule each, which differs from
+// sampler to sampler; with PA_FULL_SIZE=1 on all of them.
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -180,7 +180,7 @@ class SamplingProperties : public ::testing::TestWithParam<Kind> {
 TEST_P(SamplingProperties, HoldForEverySamplerAndSchedule) {
   const bool all = std::getenv("PA_FULL_SIZE") != nullptr;  // NOLINT(concurrency-mt-unsafe)
   const std::vector<std::string>& schedules = schedule_names();
-  std::size_t index = GetParam().name().size();  // Differs among types.
+  std::size_t index = GetParam().name().size();  // Differs among most types.
   for (const std::string& sampler : sampler_names()) {
     ++index;
     for (std::size_t k = 0; k < schedules.size(); ++k) {
