@@ -58,6 +58,8 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   options.progress_interval = config.progress_interval;
   options.retention = config.retention.duration;
   options.retention_bytes = config.retention.bytes;
+  options.checkpoint_interval = config.checkpoints.interval;
+  options.checkpoint_bytes = config.checkpoints.max_bytes;
   options.weights = config.weights;
   options.durable = journal.durable();
   options.max_journal_bytes = config.journal.max_bytes;
@@ -157,6 +159,7 @@ class Program {
     }
     const Coordinator& core = node.core();
     metrics_.set_load(core.active_requests(), core.waiting_samples());
+    metrics_.set_checkpoint_bytes(core.checkpoint_bytes());
     metrics_.set_messages_rejected(transport.rejected());
     metrics_.set_stream_bytes(node.streams().sent_bytes(), node.streams().copied_bytes());
     const TimePoint now = steady_now();

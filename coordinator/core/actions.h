@@ -233,6 +233,13 @@ struct ShardLost {
   std::string worker;
   std::int64_t samples = 0;
   std::string reason;
+  std::int64_t saved_steps = 0;  ///< Of them, which checkpoints keep from being done again.
+  std::int64_t lost_steps = 0;   ///< Of them, which are done again.
+};
+/// Where a running sample stands is kept here.
+struct CheckpointTaken {
+  std::string worker;
+  std::uint64_t bytes = 0;
 };
 struct SamplesFinished {
   RequestId request;
@@ -280,7 +287,7 @@ struct ProtocolError {
 using Note =
     std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRefused, note::RequestAccepted,
                  note::RequestRefused, note::RequestFinished, note::ShardAssigned, note::ShardLost,
-                 note::SamplesFinished, note::JournalFailed, note::RequestRecovered,
+                 note::CheckpointTaken, note::SamplesFinished, note::JournalFailed, note::RequestRecovered,
                  note::SampleMoved, note::DeviceSlow, note::ProtocolError>;
 
 using Action = std::variant<action::Send, action::Allocate, action::AdoptSegment, action::Freeze,

@@ -186,6 +186,7 @@ void Coordinator::on(const StreamArrived& event) {
       return;
     case StreamKind::kCheckpoint:
       if (event.whole && moves_.contains(event.stream.shard)) complete_move(event.stream.shard);
+      if (event.whole && saves_.contains(event.stream.shard)) complete_save(event.stream.shard);
       return;
     case StreamKind::kRequestResult:
     case StreamKind::kShardInput:
@@ -237,7 +238,6 @@ void Coordinator::check_invariants() const {
     std::int64_t waiting = std::ssize(job.unplaced) + std::ssize(job.queue);
     PA_CHECK(ready_.contains(id) == !job.queue.empty());
     for (const Sample& sample : job.samples) {
-      bytes += sample.checkpoint_bytes;
       if (sample.move.value != 0) PA_CHECK(moves_.contains(sample.move));
     }
     for (const auto& [worker, samples] : job.planned) {
@@ -286,7 +286,8 @@ void Coordinator::check_invariants() const {
     ++inbound[move.to];
   }
   PA_CHECK(shards_of_jobs.size() == shards_.size());
-  PA_CHECK(bytes == buffered_bytes_);
+  check_checkpoints();
+  PA_CHECK(bytes + checkpoint_bytes_ == buffered_bytes_);
   PA_CHECK(journal_bytes == journal_bytes_);
   PA_CHECK(active == active_);
   for (const auto& [id, worker] : workers_.all()) {

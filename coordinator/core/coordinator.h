@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "coordinator/core/actions.h"
@@ -34,6 +35,8 @@ struct CoordinatorOptions {
   std::uint64_t retention_bytes =
       4ull << 30;                 ///< Of all such whose clients are gone; the oldest go first.
   std::int64_t max_attempts = 5;  ///< Of one sample, before it fails.
+  Duration checkpoint_interval = std::chrono::seconds{5};  ///< Of computing, at least.
+  std::uint64_t checkpoint_bytes = 1ull << 30;  ///< Of all checkpoints together; 0: none are made.
   std::map<std::string, double> weights;  ///< By worker name; override what workers say.
   /// kStatic: every request is shared out by weight, as if it asked for it.
   Scheduling scheduling = Scheduling::kMeasured;
@@ -69,6 +72,7 @@ class Coordinator {
   [[nodiscard]] ClusterStatus status(TimePoint now) const;
   /// What passes cost, as learned so far: to be kept for the next life.
   [[nodiscard]] const CostModel& costs() const { return costs_; }
+  [[nodiscard]] std::uint64_t checkpoint_bytes() const { return checkpoint_bytes_; }
 
  private:
   // Requests: coordinator_requests.cc
@@ -174,7 +178,6 @@ class Coordinator {
   void end_move(ShardId id);
   void complete_move(ShardId id);
   void on_yielded(Worker& worker, const Yielded& message);
-  void forget_checkpoint(Sample& sample);
   void enqueue(Job& job, std::int64_t number);
   void dequeue(Job& job, std::int64_t number);
   [[nodiscard]] Job* next_job(const Worker& worker);
@@ -185,6 +188,21 @@ class Coordinator {
   void learn(Worker& worker, const WorkerProgress& progress);
   void check_overdue(Worker& worker, Duration busy_for);
   void mark_urgent(const View& now);
+
+  // Checkpoints: coordinator_checkpoints.cc
+  [[nodiscard]] static std::uint64_t most_state_bytes(const Job& job);
+  void keep_checkpoint(Job& job, std::int64_t number, BufferId buffer, std::uint64_t bytes,
+                       std::int64_t steps, double worth);
+  void forget_checkpoint(Job& job, std::int64_t number);
+  [[nodiscard]] bool make_room(std::uint64_t bytes, double worth);
+  [[nodiscard]] Duration save_interval(const Worker& worker, const Job& job) const;
+  void save_due(const Worker& worker);
+  void ask_to_save(const Worker& worker, const Shard& shard, Job& job, std::int64_t number);
+  void on_saved(Worker& worker, const Saved& message);
+  void complete_save(ShardId id);
+  void end_save(ShardId id);
+  [[nodiscard]] bool drop_bad_checkpoint(const Shard& shard, const SamplesDone& message);
+  void check_checkpoints() const;
 
   // What a plan says in words: coordinator_plans.cc
   void explain(Job& job);
@@ -259,6 +277,10 @@ class Coordinator {
   std::set<RequestId> ready_;     ///< Those of them with samples in the queue.
   std::set<WorkerId> hungry_;     ///< Workers that may have room.
   std::map<ShardId, Move> moves_;
+  std::map<ShardId, Saving> saves_;
+  /// All checkpoints: what they stand for, request, sample.
+  std::set<std::tuple<double, RequestId, std::int64_t>> checkpoints_;
+  std::uint64_t checkpoint_bytes_ = 0;  ///< Theirs, and of those on their way.
   std::map<std::string, Payer> payers_;  ///< Clients with running jobs.
   double move_seconds_ = 0.005;          ///< A moved sample is under way for so long, lately.
 

@@ -312,7 +312,7 @@ void Coordinator::end(Job& job, const std::optional<Error>& error) {
   ready_.erase(job.id);
   if (measured_.erase(job.id) > 0) replan_ = replan_ || !measured_.empty();
   for (const ShardId shard : std::set<ShardId>(job.shards)) drop_shard(shard);
-  for (Sample& sample : job.samples) forget_checkpoint(sample);
+  for (std::int64_t i = 0; i < std::ssize(job.samples); ++i) forget_checkpoint(job, i);
   if (std::exchange(job.shares, false) && --payers_.at(job.payer).jobs == 0)
     payers_.erase(job.payer);
   if (job.deadline) timers_.erase({*job.deadline, job.id});

@@ -29,9 +29,6 @@ constexpr double kOverdue = 2;
 constexpr double kShortest = 0.2;
 /// A device that is so much slower than believed is told of.
 constexpr double kSlow = 2;
-/// Bytes of a sample's state, over those of its result: the slots of a sampler's history, and words.
-constexpr std::uint64_t kStateSlots = 64;
-constexpr std::uint64_t kStateWords = 1u << 16;
 
 }  // namespace
 
@@ -342,7 +339,7 @@ void Coordinator::on_yielded(Worker& worker, const Yielded& message) {
   if (found == moves_.end() || found->second.buffer.value != 0) return;  // told again
   Move& move = found->second;
   Job& job = jobs_.at(move.request);
-  const std::uint64_t most = kStateSlots * job.admitted.result_row_bytes + kStateWords;
+  const std::uint64_t most = most_state_bytes(job);
   if (move.shard != message.shard || move.sample != message.sample || message.bytes > most ||
       message.steps < 0 || message.steps > job.admitted.steps_per_sample) {
     return lose_shard(shard->id, "protocol: it told of a sample that left what cannot be");
@@ -363,16 +360,15 @@ void Coordinator::complete_move(ShardId id) {
   Sample& sample = job.samples[static_cast<std::size_t>(move.sample)];
   Worker& from = *workers_.find(move.from);
   if (move.buffer.value != 0) {
-    forget_checkpoint(sample);
-    sample.checkpoint = move.buffer;
-    sample.checkpoint_bytes = move.bytes;
-    sample.saved_steps = static_cast<std::int32_t>(move.steps);
+    const double worth = sample.saved_worth + to_seconds(now_ - sample.saved_at);
+    keep_checkpoint(job, move.sample, move.buffer, move.bytes, move.steps, worth);
     emit(action::Close{move.stream()});
     moves_.at(id).buffer = BufferId{0};  // The sample has it now.
     const double seconds = to_seconds(now_ - move.left_at);
     move_seconds_ += 0.2 * (std::min(2 * seconds, 10.0) - move_seconds_);
   }
   Shard& shard = shards_.at(move.shard);
+  if (sample.save.value != 0) end_save(sample.save);
   shard.open.erase(move.sample);
   --from.assigned;
   --job.devices[from.hello.name].assigned;
@@ -394,15 +390,6 @@ void Coordinator::complete_move(ShardId id) {
   } else if (is_static(job)) {
     place(job);
   }
-}
-
-void Coordinator::forget_checkpoint(Sample& sample) {
-  if (sample.checkpoint.value == 0) return;
-  emit(action::Release{sample.checkpoint});
-  buffered_bytes_ -= sample.checkpoint_bytes;
-  sample.checkpoint = BufferId{0};
-  sample.checkpoint_bytes = 0;
-  sample.saved_steps = 0;
 }
 
 void Coordinator::enqueue(Job& job, std::int64_t number) {

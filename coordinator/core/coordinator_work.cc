@@ -268,6 +268,7 @@ void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> sam
     sample.state = SampleState::kAssigned;
     sample.at = worker.id;
     sample.steps = sample.saved_steps;
+    sample.saved_at = now_;
     shard.attempt = std::max(shard.attempt, ++sample.attempts);
   }
   const std::int64_t count = std::ssize(samples);
@@ -285,6 +286,7 @@ void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> sam
       shard.id,     job.id, job.body, samples, std::move(input.tensors), job.admitted.result,
       shard.attempt};
   message.result.shape[0] = count;
+  message.run = job.run;
   std::uint64_t input_bytes = 0;
   for (const Piece& piece : input.pieces) input_bytes += piece.bytes;
   std::vector<BufferId> share;
@@ -412,6 +414,7 @@ void Coordinator::complete_pending(Shard& shard) {
 }
 
 void Coordinator::finish_samples(Shard& shard, const SamplesDone& message) {
+  if (drop_bad_checkpoint(shard, message)) return;
   Job& job = jobs_.at(shard.request);
   Worker& worker = *workers_.find(shard.worker);
   DeviceTotals& totals = job.devices[worker.hello.name];
@@ -429,7 +432,8 @@ void Coordinator::finish_samples(Shard& shard, const SamplesDone& message) {
     shard.open.erase(told.sample);
     --worker.assigned;
     if (job.samples[index].move.value != 0) end_move(job.samples[index].move);
-    forget_checkpoint(job.samples[index]);
+    if (job.samples[index].save.value != 0) end_save(job.samples[index].save);
+    forget_checkpoint(job, told.sample);
     job.samples[index].at = WorkerId{0};
     if (told.failed) {
       job.samples[index].state = SampleState::kFailed;
@@ -498,8 +502,9 @@ void Coordinator::drop_shard(ShardId id) {
   Shard& shard = found->second;
   Job& job = jobs_.at(shard.request);
   for (const std::int64_t i : shard.open) {
-    if (const ShardId move = job.samples[static_cast<std::size_t>(i)].move; move.value != 0)
-      end_move(move);
+    const Sample& sample = job.samples[static_cast<std::size_t>(i)];
+    if (sample.move.value != 0) end_move(sample.move);
+    if (sample.save.value != 0) end_save(sample.save);
   }
   if (Worker* worker = workers_.find(shard.worker)) {
     send(worker->control, Revoke{id});
@@ -523,7 +528,15 @@ void Coordinator::lose_shard(ShardId id, const std::string& reason) {
   const Shard shard = shards_.at(id);
   Job& job = jobs_.at(shard.request);
   const Worker& worker = *workers_.find(shard.worker);
-  tell(note::ShardLost{shard.request, id, worker.hello.name, std::ssize(shard.open), reason});
+  std::int64_t saved = 0;
+  std::int64_t lost = 0;
+  for (const std::int64_t i : shard.open) {
+    const Sample& sample = job.samples[static_cast<std::size_t>(i)];
+    saved += sample.saved_steps;
+    lost += std::max<std::int64_t>(0, sample.steps - sample.saved_steps);
+  }
+  tell(note::ShardLost{shard.request, id, worker.hello.name, std::ssize(shard.open), reason, saved,
+                       lost});
   drop_shard(id);
   for (const std::int64_t i : shard.open) {
     Sample& sample = job.samples[static_cast<std::size_t>(i)];
@@ -535,7 +548,7 @@ void Coordinator::lose_shard(ShardId id, const std::string& reason) {
       continue;
     }
     sample.state = SampleState::kFailed;
-    forget_checkpoint(sample);
+    forget_checkpoint(job, i);
     ++job.failed;
     SampleReport& report = job.reports[static_cast<std::size_t>(i)];
     report.sample = i;

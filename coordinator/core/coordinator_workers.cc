@@ -29,6 +29,7 @@ void Coordinator::on(const event::FromWorker& event) {
     worker->passes = beat->passes;
     compare_holdings(*worker, beat->shards);
     ask_again(*worker);
+    save_due(*worker);
     check_overdue(*worker, beat->busy_for);
     send(worker->control, HeartbeatAck{beat->sequence});
   } else if (const auto* progress = std::get_if<WorkerProgress>(&event.message)) {
@@ -51,6 +52,8 @@ void Coordinator::on(const event::FromWorker& event) {
     learn(*worker, *progress);
   } else if (const auto* yielded = std::get_if<Yielded>(&event.message)) {
     on_yielded(*worker, *yielded);
+  } else if (const auto* saved = std::get_if<Saved>(&event.message)) {
+    on_saved(*worker, *saved);
   } else if (const auto* done = std::get_if<SamplesDone>(&event.message)) {
     on_samples_done(*worker, *done);
   } else if (const auto* preview = std::get_if<SamplePreview>(&event.message)) {

@@ -36,8 +36,11 @@ struct Sample {
   std::int64_t steps = 0;        ///< Done, as its worker last told.
   std::int32_t moves = 0;        ///< From worker to worker, on purpose.
   std::int32_t saved_steps = 0;  ///< Done at its checkpoint.
+  double saved_worth = 0;        ///< Seconds of computing that its checkpoint stands for.
   WorkerId at;                   ///< Who has it; 0: nobody.
   ShardId move;                  ///< Its Yield under way; 0: none.
+  ShardId save;                  ///< Its Save under way; 0: none.
+  TimePoint saved_at;            ///< Until when what it has done is saved, or was asked for.
   BufferId checkpoint;           ///< Where it goes on if its worker is lost; 0: at its start.
   std::uint64_t checkpoint_bytes = 0;
 };
@@ -93,6 +96,8 @@ struct Job {
   /// Waiting samples that any worker may take that has a place: (-steps left, sample), most left first.
   std::set<std::pair<std::int64_t, std::int64_t>> queue;
   PassKind kind;
+  std::uint64_t state_bytes = 0;  ///< Of a sample's state, as far as is known; 0: not yet.
+  double save_cost = 0;           ///< Seconds that a worker needs to write one down, at most.
   std::string identity;      ///< Of the model's files, on most workers.
   std::string pinned;        ///< numerics_id of a deterministic request's workers; empty: not yet.
   std::string payer;         ///< Whose share of the cluster it uses.
@@ -143,6 +148,20 @@ struct Shard {
 
   [[nodiscard]] StreamId input_stream() const { return {StreamKind::kShardInput, request, id}; }
   [[nodiscard]] StreamId result_stream() const { return {StreamKind::kShardResult, request, id}; }
+};
+
+/// The state of a running sample on its way here.
+struct Saving {
+  ShardId id;
+  RequestId request;
+  std::int64_t sample = 0;
+  ShardId shard;
+  double worth = 0;  ///< As Sample.saved_worth.
+  BufferId buffer;   ///< For the state, which is coming; 0: it was asked for.
+  std::uint64_t bytes = 0;
+  std::int64_t steps = 0;
+
+  [[nodiscard]] StreamId stream() const { return {StreamKind::kCheckpoint, request, id}; }
 };
 
 /// A running sample on its way from one worker to another.

@@ -59,6 +59,12 @@ struct CoordinatorConfig {
     std::uint64_t max_bytes = std::uint64_t{64} << 30;         ///< Of all requests in it.
   } journal;
 
+  /// Where running samples stand, in memory, so that a lost worker's go on elsewhere.
+  struct Checkpoints {
+    Duration interval = std::chrono::seconds{5};       ///< Of computing, at least.
+    std::uint64_t max_bytes = std::uint64_t{1} << 30;  ///< All together; 0: none.
+  } checkpoints;
+
   Scheduling scheduling = Scheduling::kMeasured;
   std::string costs_file;  ///< Where it keeps what passes cost; filled from run_dir, if not given.
   std::map<std::string, double> weights;  ///< Worker's name to weight, instead of its own.

@@ -92,6 +92,25 @@ CoordinatorMetrics::CoordinatorMetrics(Metrics& metrics)
                               "Sampler steps in the samples that a device finished.", {"device"})),
       moved_(metrics.counters("pa_device_moved_items_total",
                               "Running samples that left a device for another.", {"device"})),
+      checkpoints_(metrics.counters("pa_checkpoints_total",
+                                    "Times that it was kept where a running sample stood, by its "
+                                    "device.",
+                                    {"device"})),
+      checkpoint_bytes_(metrics.counters("pa_checkpoint_received_bytes_total",
+                                         "Bytes of these checkpoints.", {"device"})),
+      checkpoints_held_(metrics
+                            .gauges("pa_checkpoint_bytes",
+                                    "Memory that checkpoints take now: the latest of each sample.")
+                            .with({})),
+      steps_saved_(metrics
+                       .counters("pa_checkpoint_saved_steps_total",
+                                 "Sampler steps of lost workers that were not done again, thanks to "
+                                 "checkpoints.")
+                       .with({})),
+      steps_again_(metrics
+                       .counters("pa_repeated_steps_total",
+                                 "Sampler steps of lost workers that had to be done again.")
+                       .with({})),
       bytes_(metrics.counters("pa_transfer_bytes_total",
                               "Bytes between coordinator and workers, as the coordinator sees it; "
                               "through shared memory, too.",
@@ -153,6 +172,21 @@ void CoordinatorMetrics::samples_finished(const std::string& name, std::int64_t 
 
 void CoordinatorMetrics::sample_moved(const std::string& name) { device(name).moved.add(1); }
 
+void CoordinatorMetrics::checkpoint_taken(const std::string& name, std::uint64_t bytes) {
+  const Device& of = device(name);
+  of.checkpoints.add(1);
+  of.checkpoint_bytes.add(static_cast<double>(bytes));
+}
+
+void CoordinatorMetrics::steps_lost(std::int64_t saved, std::int64_t again) {
+  steps_saved_.add(static_cast<double>(saved));
+  steps_again_.add(static_cast<double>(again));
+}
+
+void CoordinatorMetrics::set_checkpoint_bytes(std::uint64_t bytes) {
+  checkpoints_held_.set(static_cast<double>(bytes));
+}
+
 void CoordinatorMetrics::shard_retried(RetryReason reason) {
   retries_.with({std::string(kReasons[index(reason)])}).add();
 }
@@ -195,6 +229,8 @@ CoordinatorMetrics::Device& CoordinatorMetrics::device(const std::string& name) 
                             .completed = completed_.with({name}),
                             .steps = steps_.with({name}),
                             .moved = moved_.with({name}),
+                            .checkpoints = checkpoints_.with({name}),
+                            .checkpoint_bytes = checkpoint_bytes_.with({name}),
                             .bytes = array_of<kDirections.size()>(transfer)})
       .first->second;
 }

@@ -50,6 +50,12 @@ class CoordinatorMetrics {
   void shard_retried(RetryReason reason);
   /// A running sample left this device for another.
   void sample_moved(const std::string& device);
+  /// Where a sample of this device stands has come.
+  void checkpoint_taken(const std::string& device, std::uint64_t bytes);
+  /// Of samples whose worker was lost: steps that checkpoints saved, and steps that are done again.
+  void steps_lost(std::int64_t saved, std::int64_t again);
+  /// Of all checkpoints that are held.
+  void set_checkpoint_bytes(std::uint64_t bytes);
 
   // Messages.
   void transferred(const std::string& device, TransferDirection direction, TransferKind kind,
@@ -71,6 +77,8 @@ class CoordinatorMetrics {
     CounterMetric completed;
     CounterMetric steps;
     CounterMetric moved;
+    CounterMetric checkpoints;
+    CounterMetric checkpoint_bytes;
     std::array<std::array<CounterMetric, 3>, 2> bytes;  // By direction, then kind.
   };
 
@@ -95,6 +103,11 @@ class CoordinatorMetrics {
   CounterFamily completed_;
   CounterFamily steps_;
   CounterFamily moved_;
+  CounterFamily checkpoints_;
+  CounterFamily checkpoint_bytes_;
+  GaugeMetric checkpoints_held_;
+  CounterMetric steps_saved_;
+  CounterMetric steps_again_;
   CounterFamily bytes_;
   std::map<std::string, Device> devices_;
 };

@@ -107,12 +107,19 @@ void CoordinatorNotes::on(const note::ShardLost& note) {
   metrics_.shard_retried(note.reason.starts_with("protocol") ? RetryReason::kError
                          : note.reason.starts_with("silent") ? RetryReason::kTimeout
                                                              : RetryReason::kLost);
+  metrics_.steps_lost(note.saved_steps, note.lost_steps);
   const std::string request = to_string(note.request);
   log_warning("shard.lost", {{"request", request},
                              {"shard", note.shard.value},
                              {"worker", note.worker},
                              {"samples", note.samples},
+                             {"saved_steps", note.saved_steps},
+                             {"lost_steps", note.lost_steps},
                              {"reason", note.reason}});
+}
+
+void CoordinatorNotes::on(const note::CheckpointTaken& note) {
+  metrics_.checkpoint_taken(note.worker, note.bytes);
 }
 
 void CoordinatorNotes::on(const note::SamplesFinished& note) {

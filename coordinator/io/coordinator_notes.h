@@ -21,6 +21,7 @@ class CoordinatorNotes {
   void on(const note::RequestFinished& note);
   void on(const note::ShardAssigned& note);
   void on(const note::ShardLost& note);
+  void on(const note::CheckpointTaken& note);
   void on(const note::SamplesFinished& note);
   void on(const note::JournalFailed& note);
   void on(const note::RequestRecovered& note);

@@ -349,17 +349,50 @@ struct Fields<Rejected> {
 };
 
 template <>
+struct Fields<OfferedSample> {
+  static void visit(auto& v, auto& m) {
+    v.need("sample", m.sample);
+    v.may("steps", m.steps);
+    v.may("done", m.done);
+  }
+};
+
+template <>
+struct Fields<OfferedShard> {
+  static void visit(auto& v, auto& m) {
+    v.need("shard", m.shard);
+    v.need("request", m.request);
+    v.need("run", m.run);
+    v.may("attempt", m.attempt);
+    v.need("samples", m.samples);
+    v.need("held", m.held);
+  }
+};
+
+template <>
+struct Fields<KeptShard> {
+  static void visit(auto& v, auto& m) {
+    v.need("shard", m.shard);
+    v.need("samples", m.samples);
+  }
+};
+
+template <>
 struct Fields<Attach> {
   static void visit(auto& v, auto& m) {
     v.need("worker", m.worker);
     v.need("boot", m.boot);
     v.may("sharing", m.sharing);
+    v.may("offers", m.offers);
   }
 };
 
 template <>
 struct Fields<Attached> {
-  static void visit(auto& v, auto& m) { v.need("worker", m.worker); }
+  static void visit(auto& v, auto& m) {
+    v.need("worker", m.worker);
+    v.may("kept", m.kept);
+  }
 };
 
 template <>
@@ -406,6 +439,7 @@ struct Fields<Assign> {
     v.may("segment", m.segment);
     v.may("sources", m.sources);
     v.may("result_segment", m.result_segment);
+    v.may("run", m.run);
   }
 };
 
@@ -431,6 +465,28 @@ struct Fields<Yielded> {
     v.need("move", m.move);
     v.need("sample", m.sample);
     v.need("steps", m.steps);
+    v.need("bytes", m.bytes);
+  }
+};
+
+template <>
+struct Fields<Save> {
+  static void visit(auto& v, auto& m) {
+    v.need("shard", m.shard);
+    v.need("sample", m.sample);
+    v.need("save", m.save);
+  }
+};
+
+template <>
+struct Fields<Saved> {
+  static void visit(auto& v, auto& m) {
+    v.need("worker", m.worker);
+    v.need("shard", m.shard);
+    v.need("save", m.save);
+    v.need("sample", m.sample);
+    v.need("steps", m.steps);
+    v.may("cost_seconds", m.cost_seconds);
     v.need("bytes", m.bytes);
   }
 };

@@ -43,13 +43,13 @@ enum class StreamKind : std::uint8_t {
   kRequestResult,  ///< coordinator -> client: finished samples.
   kShardInput,     ///< coordinator -> worker: the shard's tensors.
   kShardResult,    ///< worker -> coordinator: finished samples of the shard.
-  kCheckpoint,     ///< worker -> coordinator: where a sample stands that leaves the worker.
+  kCheckpoint,     ///< worker -> coordinator: where a sample stands that leaves the worker, or is saved.
 };
 
 struct StreamId {
   StreamKind kind = StreamKind::kRequestInput;
   RequestId request;
-  ShardId shard;  ///< kRequestInput: 0; kRequestResult: Accepted.run; kCheckpoint: Yield.move.
+  ShardId shard;  ///< kRequestInput: 0; kRequestResult: Accepted.run; kCheckpoint: Yield.move or Save.save.
   friend auto operator<=>(const StreamId&, const StreamId&) = default;
 };
 
@@ -253,7 +253,7 @@ struct Hello {
   std::vector<ModelInfo> models;
   std::int64_t credit_samples = 16;  ///< Samples it will hold beyond those running.
   std::int64_t max_rows = 8;         ///< Rows in one of its network passes, at most.
-  bool yields = false;               ///< Its running samples can leave: it answers Yield.
+  bool yields = false;               ///< Its running samples can be written down: it answers Yield and Save.
   std::uint64_t window = 0;          ///< Bytes of inputs that may be under way to it.
 };
 
@@ -270,14 +270,41 @@ struct Rejected {
   Error error;
 };
 
+/// A sample that a worker still holds of an earlier session.
+struct OfferedSample {
+  std::int64_t sample = 0;
+  std::int64_t steps = 0;
+  bool done = false;  ///< It has ended well, and nobody has taken its result.
+};
+
+/// A shard of an earlier session that its worker goes on with, while it has no answer.
+struct OfferedShard {
+  ShardId shard;
+  RequestId request;
+  std::uint64_t run = 0;   ///< As in Assign.
+  std::int64_t attempt = 1;
+  std::vector<std::int64_t> samples;  ///< As in Assign: the rows of its result.
+  std::vector<OfferedSample> held;    ///< Those of them that are here.
+};
+
+/// Of an offered shard, the samples that are wanted of it.
+struct KeptShard {
+  ShardId shard;
+  std::vector<std::int64_t> samples;
+};
+
 /// worker -> coordinator on data: this connection belongs to that worker. Answered by Attached; work follows.
 struct Attach {
   WorkerId worker;
   std::uint64_t boot = 0;
-  std::uint64_t sharing = 0;  ///< As Submit.sharing.
+  std::uint64_t sharing = 0;         ///< As Submit.sharing.
+  std::vector<OfferedShard> offers;  ///< What it holds of an earlier session.
 };
+/// coordinator -> worker. It drops what it offered and is not among `kept`. Results of those come as ever, each
+/// shard's stream from its beginning and never in place.
 struct Attached {
   WorkerId worker;
+  std::vector<KeptShard> kept;
 };
 
 /// coordinator -> worker: I do not know you; say Hello.
@@ -321,6 +348,7 @@ struct Assign {
   std::vector<Source> sources;       ///< Where in it, in the order of `at`; whole tensors of rows.
   std::uint64_t result_segment = 0;  ///< Shared memory for the request's whole result; 0: none. Row
                                      ///< samples[i] may be written to its place there.
+  std::uint64_t run = 0;             ///< Of the request, as in Accepted.
 };
 
 /// coordinator -> worker on control: the shard is over, taken whole or given up. Stop what remains and forget it.
@@ -344,6 +372,25 @@ struct Yielded {
   std::int64_t sample = 0;
   std::int64_t steps = 0;   ///< Done so far.
   std::uint64_t bytes = 0;  ///< Of the state, on the stream; 0: it has not begun.
+};
+
+/// coordinator -> worker on control: write down where this sample stands after its next step, and go on with it.
+/// Answered by Saved. Not sent again: another Save of the sample takes its place.
+struct Save {
+  ShardId shard;
+  std::int64_t sample = 0;
+  ShardId save;  ///< Names the stream {kCheckpoint, request, save} that its state comes on.
+};
+
+/// worker -> coordinator on data. The state is kept until it was taken, the sample ends, or is saved again.
+struct Saved {
+  WorkerId worker;
+  ShardId shard;
+  ShardId save;
+  std::int64_t sample = 0;
+  std::int64_t steps = 0;   ///< Done so far.
+  double cost_seconds = 0;  ///< For which the device did nothing else.
+  std::uint64_t bytes = 0;  ///< Of the state, on the stream.
 };
 
 /// State of one shard on a worker.
@@ -411,8 +458,8 @@ struct Bye {
 using Message =
     std::variant<Want, Put, Got, Submit, Accepted, Refused, RequestProgress, Done, DoneAck, Cancel,
                  StatusQuery, ClusterStatus, Hello, Welcome, Rejected, Attach, Attached, Rehello,
-                 Heartbeat, HeartbeatAck, Assign, Revoke, Yield, Yielded, WorkerProgress,
-                 SamplesDone, SamplePreview, Draining, Bye>;
+                 Heartbeat, HeartbeatAck, Assign, Revoke, Yield, Yielded, Save, Saved,
+                 WorkerProgress, SamplesDone, SamplePreview, Draining, Bye>;
 
 /// The name of the message on the wire and in logs: "Submit", "Put", ...
 [[nodiscard]] std::string_view name_of(const Message& message);

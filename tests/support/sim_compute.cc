@@ -56,16 +56,34 @@ void SimCompute::leave(ShardId shard, std::int64_t sample) {
   }
 }
 
+void SimCompute::save(ShardId shard, std::int64_t sample) {
+  for (const Shard& held : shards_) {
+    if (held.job.shard != shard) continue;
+    const auto& samples = held.job.samples;
+    const auto found = std::find(samples.begin(), samples.end(), sample);
+    if (found == samples.end()) continue;
+    const auto row = found - samples.begin();
+    const std::int64_t left = held.steps_left[static_cast<std::size_t>(row)];
+    if (left == 0 || left == held.sample_steps) continue;
+    reports_.emplace_back(
+        SampleSaved{shard, sample, held.sample_steps - left, 1e-5, written_down(held, row)});
+  }
+}
+
+Buffer SimCompute::written_down(const Shard& shard, std::int64_t row) const {
+  const auto at = static_cast<std::size_t>(row);
+  const State state{sample_mark(shard.job.request, shard.job.samples[at]), shard.steps_left[at]};
+  Buffer bytes(
+      std::shared_ptr<std::byte>(new std::byte[sizeof state], std::default_delete<std::byte[]>()),
+      sizeof state);
+  std::memcpy(bytes.data(), &state, sizeof state);
+  return bytes;
+}
+
 void SimCompute::depart(Shard& shard, std::int64_t row) {
   const auto at = static_cast<std::size_t>(row);
   SampleLeft left{shard.job.shard, shard.job.samples[at], {}};
-  const State state{sample_mark(shard.job.request, left.sample), shard.steps_left[at]};
-  if (state.steps_left < shard.sample_steps) {
-    left.checkpoint = Buffer(
-        std::shared_ptr<std::byte>(new std::byte[sizeof state], std::default_delete<std::byte[]>()),
-        sizeof state);
-    std::memcpy(left.checkpoint.data(), &state, sizeof state);
-  }
+  if (shard.steps_left[at] < shard.sample_steps) left.checkpoint = written_down(shard, row);
   shard.steps_left[at] = 0;
   shard.leaving[at] = false;
   reports_.emplace_back(std::move(left));
@@ -128,6 +146,7 @@ void SimCompute::end_pass() {
                      [shard = id](const Shard& held) { return held.job.shard == shard; });
     if (found == shards_.end()) continue;  // cancelled
     ++found->steps;
+    ++steps_done_;
     ++steps[id];
     found->seconds += each;
     if (--found->steps_left[static_cast<std::size_t>(row)] == 0)

@@ -33,6 +33,9 @@ class SimCompute : public ComputeLink {
   void run(ShardJob job) override;
   void cancel(ShardId shard) override;
   void leave(ShardId shard, std::int64_t sample) override;
+  void save(ShardId shard, std::int64_t sample) override;
+  /// Sampler steps done since its start, over all samples.
+  [[nodiscard]] std::int64_t steps_done() const { return steps_done_; }
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override { return -1; }
 
@@ -61,6 +64,7 @@ class SimCompute : public ComputeLink {
   void end_pass();
   [[nodiscard]] Shape row_shape() const;
   void depart(Shard& shard, std::int64_t row);
+  [[nodiscard]] Buffer written_down(const Shard& shard, std::int64_t row) const;
   [[nodiscard]] ShardMoved moved(const Shard& shard, std::int64_t steps) const;
   [[nodiscard]] RowsFinished finish(Shard& shard, std::int64_t row) const;
 
@@ -73,6 +77,7 @@ class SimCompute : public ComputeLink {
   Shape pass_shape_;
   std::mt19937_64 random_;
   std::int64_t row_limit_ = 1 << 20;  ///< Learned from passes that found no memory.
+  std::int64_t steps_done_ = 0;
   std::deque<EngineReport> reports_;
 };
 

@@ -113,6 +113,11 @@ struct Leave {
   ShardId shard;
   std::int64_t sample = 0;
 };
+/// Say where the sample stands after its next step: SampleSaved, unless it ends before.
+struct Save {
+  ShardId shard;
+  std::int64_t sample = 0;
+};
 /// The process may end with this status.
 struct Exit {
   int status = 0;
@@ -167,6 +172,6 @@ using WorkerAction =
                  worker_action::Allocate, worker_action::Adopt, worker_action::Release,
                  worker_action::Receive, worker_action::StartSending, worker_action::Append,
                  worker_action::Close, worker_action::Run, worker_action::Cancel,
-                 worker_action::Leave, worker_action::Unshare, worker_action::Exit, WorkerNote>;
+                 worker_action::Leave, worker_action::Save, worker_action::Unshare, worker_action::Exit, WorkerNote>;
 
 }  // namespace pa

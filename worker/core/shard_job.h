@@ -63,6 +63,15 @@ struct SampleLeft {
   Buffer checkpoint;  ///< What goes on elsewhere (worker/engine/checkpoint.h); empty: not begun.
 };
 
+/// Where a sample stands that goes on here.
+struct SampleSaved {
+  ShardId shard;
+  std::int64_t sample = 0;
+  std::int64_t steps = 0;   ///< Done.
+  double cost_seconds = 0;  ///< For which the device did nothing else.
+  Buffer checkpoint;        ///< As in SampleLeft, never empty.
+};
+
 /// What a sample looks like so far.
 struct PreviewMade {
   ShardId shard;
@@ -73,6 +82,7 @@ struct PreviewMade {
   std::vector<std::uint8_t> rgb;  ///< [height, width, 3].
 };
 
-using EngineReport = std::variant<RowsFinished, ShardMoved, PassDone, SampleLeft, PreviewMade>;
+using EngineReport =
+    std::variant<RowsFinished, ShardMoved, PassDone, SampleLeft, SampleSaved, PreviewMade>;
 
 }  // namespace pa

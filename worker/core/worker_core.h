@@ -73,6 +73,12 @@ class WorkerCore {
     bool taken = false;
   };
 
+  /// A sample whose state was asked for.
+  struct Saving {
+    ShardId save;
+    BufferId state;  ///< Told of, and not taken; 0: not there, or taken.
+  };
+
   /// A shard from Assign to Revoke.
   struct Held {
     Assign assign;
@@ -89,6 +95,7 @@ class WorkerCore {
     double seconds = 0;
     std::vector<std::int64_t> sample_steps;
     std::map<std::int64_t, Leaving> leaving;         ///< By sample.
+    std::map<std::int64_t, Saving> saving;           ///< By sample: the last of each.
     std::map<std::int64_t, SamplePreview> previews;  ///< The newest by sample, to send.
 
     [[nodiscard]] StreamId checkpoint_stream(ShardId move) const {
@@ -133,8 +140,11 @@ class WorkerCore {
   void on_report(const ShardMoved& moved);
   void on_report(const PassDone& pass);
   void on_report(const SampleLeft& left);
+  void on_report(const SampleSaved& saved);
   void on_report(const PreviewMade& preview);
   void on_yield(const Yield& yield);
+  void on_save(const Save& save);
+  void end_saving(Held& held, std::int64_t sample);
   void release_state(Held& held, Leaving& leaving);
   void run(Held& held);
   void fail_all(Held& held, const Error& error);

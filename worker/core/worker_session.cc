@@ -75,6 +75,8 @@ void WorkerCore::on(const worker_event::FromCoordinator& event) {
     on_yield(*yield);
   } else if (const auto* answer = std::get_if<HeartbeatAck>(&event.message)) {
     on_beat_answered(*answer);
+  } else if (const auto* save = std::get_if<Save>(&event.message)) {
+    on_save(*save);
   }
 }
 

@@ -76,6 +76,9 @@ void WorkerCore::on(const StreamSent& event) {
     for (auto& [sample, leaving] : held.leaving) {
       if (leaving.move == event.stream.shard) return release_state(held, leaving);
     }
+    for (const auto& [sample, saving] : held.saving) {
+      if (saving.save == event.stream.shard) return end_saving(held, sample);
+    }
   }
 }
 
@@ -105,6 +108,7 @@ void WorkerCore::on_report(const SampleLeft& left) {
     message.steps = held.sample_steps[static_cast<std::size_t>(row)];
   }
   ++held.rows_done;
+  end_saving(held, left.sample);
   if (!left.checkpoint.empty()) {
     gone.state = BufferId{++last_buffer_};
     emit(worker_action::Adopt{gone.state, left.checkpoint});
@@ -116,6 +120,47 @@ void WorkerCore::on_report(const SampleLeft& left) {
   gone.told = message;
   held.told_at = now_;
   if (state_ == SessionState::kLive) data(std::move(message));
+}
+
+void WorkerCore::on_save(const Save& save) {
+  const auto found = shards_.find(save.shard);
+  if (found == shards_.end() || !found->second.running) return;
+  Held& held = found->second;
+  const auto& samples = held.assign.samples;
+  if (!std::binary_search(samples.begin(), samples.end(), save.sample)) return;
+  end_saving(held, save.sample);
+  held.saving[save.sample].save = save.save;
+  emit(worker_action::Save{save.shard, save.sample});
+}
+
+void WorkerCore::on_report(const SampleSaved& saved) {
+  const auto found = shards_.find(saved.shard);
+  if (found == shards_.end()) return;
+  Held& held = found->second;
+  const auto asked = held.saving.find(saved.sample);
+  if (asked == held.saving.end() || asked->second.state.value != 0) return;
+  Saving& saving = asked->second;
+  saving.state = BufferId{++last_buffer_};
+  emit(worker_action::Adopt{saving.state, saved.checkpoint});
+  // With no window: the coordinator asks when it has room.
+  emit(worker_action::StartSending{held.checkpoint_stream(saving.save), 0});
+  emit(worker_action::Append{held.checkpoint_stream(saving.save),
+                             Piece{saving.state, 0, saved.checkpoint.size(), 0}, true});
+  if (state_ == SessionState::kLive) {
+    data(Saved{id_, saved.shard, saving.save, saved.sample, saved.steps, saved.cost_seconds,
+               saved.checkpoint.size()});
+  }
+}
+
+/// Nobody needs the state any more: it was taken, or its sample has ended.
+void WorkerCore::end_saving(Held& held, std::int64_t sample) {
+  const auto found = held.saving.find(sample);
+  if (found == held.saving.end()) return;
+  if (found->second.state.value != 0) {
+    emit(worker_action::Close{held.checkpoint_stream(found->second.save)});
+    emit(worker_action::Release{found->second.state});
+  }
+  held.saving.erase(found);
 }
 
 void WorkerCore::release_state(Held& held, Leaving& leaving) {
@@ -192,6 +237,7 @@ void WorkerCore::on_report(const RowsFinished& rows, bool in_place) {
   const auto count = std::ssize(rows.samples);
   PA_CHECK(count > 0 && rows.first_row >= 0 && rows.first_row + count <= held.rows());
   held.rows_done += count;
+  for (const SampleReport& report : rows.samples) end_saving(held, report.sample);
   SamplesDone message{id_, rows.shard, held.stream_upto, rows.samples, in_place};
   if (!rows.bytes.empty() && !in_place) {
     const std::uint64_t row = *row_bytes(held.assign.result);
@@ -292,6 +338,7 @@ void WorkerCore::forget(ShardId shard, bool cancel) {
   if (held.inputs.value != 0) emit(worker_action::Release{held.inputs});
   for (const BufferId buffer : held.results) emit(worker_action::Release{buffer});
   for (auto& [sample, leaving] : held.leaving) release_state(held, leaving);
+  while (!held.saving.empty()) end_saving(held, held.saving.begin()->first);
   shards_.erase(found);
   moved_.erase(shard);
   if (shards_.empty()) busy_since_.reset();

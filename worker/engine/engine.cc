@@ -371,6 +371,15 @@ void Engine::leave(ShardId shard, std::int64_t sample) {
   state_->remove_finished();
 }
 
+void Engine::save(ShardId shard, std::int64_t sample) {
+  const c10::InferenceMode guard;
+  for (Shard& held : state_->shards) {
+    if (held.run->job().shard != shard) continue;
+    held.run->save(sample);
+    held.run->take_finished(state_->ready);
+  }
+}
+
 bool Engine::idle() const {
   return state_->shards.empty() && state_->ready.empty() && state_->postponed.empty();
 }

@@ -49,6 +49,10 @@ class Engine {
   /// unless it ends before, and is reported as ever. Unknown ones are ignored.
   void leave(ShardId shard, std::int64_t sample);
 
+  /// Writes down where a sample stands, now or after its next step: SampleSaved comes from a pass();
+  /// unless it has not begun, or ends before. Unknown ones are ignored.
+  void save(ShardId shard, std::int64_t sample);
+
   /// Nothing to do until the next add().
   [[nodiscard]] bool idle() const;
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "shared/sampling/network_scales.h"
@@ -323,7 +324,9 @@ void ShardRun::next_stage(std::int64_t row) {
   }
   if (++trajectory.stage == program_.stages.size()) return make_result(row);
   begin_stage(row);
-  if (trajectory.leaving && at_boundary(trajectory)) depart(row);
+  if (!at_boundary(trajectory)) return;
+  if (trajectory.leaving) return depart(row);
+  if (trajectory.saving) save_row(row);
 }
 
 void ShardRun::make_preview(std::int64_t row) {
@@ -410,27 +413,50 @@ void ShardRun::leave(std::int64_t sample) {
   if (at_boundary(at(row))) depart(row);
 }
 
+/// How to go on with a row that stands between two steps; empty if it has not begun.
+Buffer ShardRun::written_down(std::int64_t row) const {
+  const Trajectory& trajectory = at(row);
+  if (!trajectory.slots.defined()) return {};
+  Checkpoint checkpoint;
+  checkpoint.request = job_.request;
+  checkpoint.sample = job_.samples[static_cast<std::size_t>(row)];
+  checkpoint.program = fingerprint(program_);
+  checkpoint.stage = trajectory.stage;
+  checkpoint.steps = trajectory.steps;
+  checkpoint.seconds = trajectory.seconds;
+  checkpoint.row = row_shape();
+  checkpoint.slots = live_slots(program_, trajectory.stage);
+  std::vector<at::Tensor> values;
+  for (const int index : checkpoint.slots) values.push_back(slot(trajectory, index));
+  checkpoint.values = at::stack(values).to(at::kCPU);
+  return encode(checkpoint);
+}
+
 /// Ends a row between two steps, and says how to go on.
 void ShardRun::depart(std::int64_t row) {
-  Trajectory& trajectory = at(row);
-  SampleLeft left{job_.shard, job_.samples[static_cast<std::size_t>(row)], {}};
-  if (trajectory.slots.defined()) {
-    Checkpoint checkpoint;
-    checkpoint.request = job_.request;
-    checkpoint.sample = left.sample;
-    checkpoint.program = fingerprint(program_);
-    checkpoint.stage = trajectory.stage;
-    checkpoint.steps = trajectory.steps;
-    checkpoint.seconds = trajectory.seconds;
-    checkpoint.row = row_shape();
-    checkpoint.slots = live_slots(program_, trajectory.stage);
-    std::vector<at::Tensor> values;
-    for (const int index : checkpoint.slots) values.push_back(slot(trajectory, index));
-    checkpoint.values = at::stack(values).to(at::kCPU);
-    left.checkpoint = encode(checkpoint);
-  }
-  departed_.emplace_back(std::move(left));
+  departed_.emplace_back(SampleLeft{job_.shard, job_.samples[static_cast<std::size_t>(row)],
+                                    written_down(row)});
   close(row);
+}
+
+void ShardRun::save(std::int64_t sample) {
+  const auto found = std::find(job_.samples.begin(), job_.samples.end(), sample);
+  if (found == job_.samples.end()) return;
+  const std::int64_t row = found - job_.samples.begin();
+  if (at(row).ended || !at(row).slots.defined()) return;
+  at(row).saving = true;
+  if (at_boundary(at(row))) save_row(row);
+}
+
+void ShardRun::save_row(std::int64_t row) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  Trajectory& trajectory = at(row);
+  trajectory.saving = false;
+  SampleSaved saved{job_.shard, job_.samples[static_cast<std::size_t>(row)], trajectory.steps, 0,
+                    written_down(row)};
+  saved.cost_seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  departed_.emplace_back(std::move(saved));
 }
 
 void ShardRun::drop() {

@@ -84,6 +84,10 @@ class ShardRun {
   /// Lets a sample leave at its next step, unless it ends before. Unknown ones are ignored.
   void leave(std::int64_t sample);
 
+  /// Writes down where a sample stands, now or after its next step; not of one that has not begun.
+  /// Unknown ones are ignored.
+  void save(std::int64_t sample);
+
   /// Ends all rows, and reports none of them.
   void drop();
 
@@ -112,6 +116,7 @@ class ShardRun {
     bool begun = false;
     bool lacks_noise = false;  ///< To begin, or to end its stage.
     bool leaving = false;
+    bool saving = false;
     bool ended = false;
     std::optional<Error> error;
   };
@@ -164,6 +169,8 @@ class ShardRun {
   void end(std::int64_t row, RowRef result);
   void close(std::int64_t row);
   void depart(std::int64_t row);
+  void save_row(std::int64_t row);
+  [[nodiscard]] Buffer written_down(std::int64_t row) const;
   [[nodiscard]] Error not_finite(const Trajectory& trajectory) const;
 
   ShardJob job_;
@@ -193,7 +200,7 @@ class ShardRun {
   std::int64_t reported_steps_ = 0;
   double seconds_ = 0;
   std::vector<std::int64_t> fresh_;     // Rows that ended and are not reported yet.
-  std::vector<EngineReport> departed_;  // Those that left, and previews, not reported yet.
+  std::vector<EngineReport> departed_;  // Of those that left, states and previews, not reported yet.
 };
 
 /// Rows [first, first + samples.size()) of a shard as failed with `error`.

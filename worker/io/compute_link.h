@@ -20,6 +20,8 @@ class ComputeLink {
   virtual void cancel(ShardId shard) = 0;
   /// Lets a sample leave its shard at its next step, unless it ends before. Unknown ones are ignored.
   virtual void leave(ShardId shard, std::int64_t sample) = 0;
+  /// Says where a sample stands after its next step, unless it ends before. Unknown ones are ignored.
+  virtual void save(ShardId shard, std::int64_t sample) = 0;
   /// The next report, or nullopt.
   [[nodiscard]] virtual std::optional<EngineReport> poll() = 0;
   /// Device memory free, in bytes; -1 unknown.

@@ -51,6 +51,11 @@ void ComputeThread::leave(ShardId shard, std::int64_t sample) {
   push_orders();
 }
 
+void ComputeThread::save(ShardId shard, std::int64_t sample) {
+  waiting_.emplace_back(Save{shard, sample});
+  push_orders();
+}
+
 void ComputeThread::push_orders() {
   while (!waiting_.empty() && orders_.try_push(waiting_.front())) waiting_.pop_front();
 }
@@ -114,6 +119,8 @@ bool ComputeThread::obey(Engine& engine) {
       engine.add(std::move(*job));
     } else if (const auto* leave = std::get_if<Leave>(&*order)) {
       engine.leave(leave->shard, leave->sample);
+    } else if (const auto* save = std::get_if<Save>(&*order)) {
+      engine.save(save->shard, save->sample);
     } else {
       engine.cancel(std::get<ShardId>(*order));
     }

@@ -58,6 +58,7 @@ class ComputeThread : public ComputeLink {
   void run(ShardJob job) override;
   void cancel(ShardId shard) override;
   void leave(ShardId shard, std::int64_t sample) override;
+  void save(ShardId shard, std::int64_t sample) override;
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override;
 
@@ -66,7 +67,12 @@ class ComputeThread : public ComputeLink {
     ShardId shard;
     std::int64_t sample = 0;
   };
-  using Order = std::variant<ShardJob, ShardId, Leave>;  ///< Run, cancel, or let a sample leave.
+  struct Save {
+    ShardId shard;
+    std::int64_t sample = 0;
+  };
+  /// Run, cancel, let a sample leave, or say where it stands.
+  using Order = std::variant<ShardJob, ShardId, Leave, Save>;
 
   void push_orders();
   void main();  // Everything below: the compute thread.

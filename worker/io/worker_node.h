@@ -65,6 +65,7 @@ class WorkerNode {
   void do_action(worker_action::Run& action);
   void do_action(worker_action::Cancel& action) { compute_.cancel(action.shard); }
   void do_action(worker_action::Leave& action) { compute_.leave(action.shard, action.sample); }
+  void do_action(worker_action::Save& action) { compute_.save(action.shard, action.sample); }
   void do_action(worker_action::Exit& action) { exited_ = action; }
   void do_action(WorkerNote& note);
   void settle();

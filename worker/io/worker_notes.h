@@ -26,6 +26,7 @@ class MeteredCompute : public ComputeLink {
   void run(ShardJob job) override { device_.run(std::move(job)); }
   void cancel(ShardId shard) override { device_.cancel(shard); }
   void leave(ShardId shard, std::int64_t sample) override { device_.leave(shard, sample); }
+  void save(ShardId shard, std::int64_t sample) override { device_.save(shard, sample); }
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override;
 
