@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <msgpack.hpp>
 
 #include "tests/support/shards.h"
@@ -110,6 +111,47 @@ TEST(LiveSlots, AreThoseReadAgain) {
   EXPECT_THAT(live_slots(program, 0), ElementsAre(0));
   EXPECT_THAT(live_slots(program, 1), ElementsAre(0, 1));
   EXPECT_THAT(live_slots(program, 2), ElementsAre(0));
+}
+
+TEST(Resuming, ASavedSampleGoesOnHereAndCouldElsewhere) {
+  ModelStore store;
+  Replica replica;
+  replica.info.name = "m";
+  replica.network = make_analytic({{1.0}, {0.0}, {0.25}}, {});
+  store.add(std::move(replica));
+  Request body;
+  body.model = "m";
+  body.sampler.name = "dpmpp_2m";
+  body.deterministic = true;
+  body.schedule = ScheduleSpec{"simple", 8, 1.0};
+  Engine engine(store, {});
+  engine.add(test::make_job(1, body, kRow, {5}, {}));
+  std::vector<EngineReport> reports;
+  engine.save({1}, 5);
+  EXPECT_TRUE(reports.empty()) << "it has not begun";
+  for (int i = 0; i < 3; ++i) engine.pass(reports);
+  engine.save({1}, 5);
+  engine.save({2}, 5);
+  engine.save({1}, 6);
+  while (!engine.idle()) engine.pass(reports);
+  std::vector<SampleSaved> saved;
+  for (const EngineReport& report : reports) {
+    if (const auto* found = std::get_if<SampleSaved>(&report)) saved.push_back(*found);
+  }
+  ASSERT_EQ(saved.size(), 1u);
+  EXPECT_EQ(saved[0].sample, 5);
+  EXPECT_EQ(saved[0].steps, 3);
+  EXPECT_GT(saved[0].cost_seconds, 0);
+  test::Outcome whole;
+  whole.take(reports);
+
+  at::Tensor bytes = at::empty({static_cast<std::int64_t>(saved[0].checkpoint.size())}, at::kByte);
+  std::memcpy(bytes.mutable_data_ptr(), saved[0].checkpoint.data(), saved[0].checkpoint.size());
+  Engine other(store, {});
+  other.add(test::make_job(1, body, kRow, {5}, {{"checkpoint.5", bytes}}));
+  const test::Outcome resumed = test::run(other);
+  EXPECT_EQ(resumed.passes.size(), 5u);
+  EXPECT_TRUE(at::equal(resumed.shards.at(1).rows.at(0), whole.shards.at(1).rows.at(0)));
 }
 
 TEST(Resuming, RefusesASpoiltCheckpointByName) {
