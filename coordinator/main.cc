@@ -60,6 +60,7 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   options.retention_bytes = config.retention.bytes;
   options.checkpoint_interval = config.checkpoints.interval;
   options.checkpoint_bytes = config.checkpoints.max_bytes;
+  options.offer_wait = config.journal.wait_for_workers;
   options.weights = config.weights;
   options.durable = journal.durable();
   options.max_journal_bytes = config.journal.max_bytes;

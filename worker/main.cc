@@ -65,6 +65,7 @@ WorkerOptions options_of(const WorkerConfig& config, const ComputeReady& ready) 
   hello.max_rows = config.limits.max_rows;
   hello.yields = true;
   hello.window = config.limits.window_bytes;
+  options.keep = config.connect.keep_running;
   return options;
 }
 

@@ -226,6 +226,14 @@ struct ShardAssigned {
   std::uint64_t input_bytes = 0;
   bool shares = false;  ///< Inputs and results in shared memory, so that no byte is sent.
 };
+/// A worker goes on with samples that it had in an earlier session.
+struct ShardKept {
+  RequestId request;
+  ShardId shard;
+  std::string worker;
+  std::int64_t samples = 0;
+  std::int64_t steps = 0;  ///< That are not done again.
+};
 /// Samples of a shard go to others.
 struct ShardLost {
   RequestId request;
@@ -286,9 +294,9 @@ struct ProtocolError {
 
 using Note =
     std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRefused, note::RequestAccepted,
-                 note::RequestRefused, note::RequestFinished, note::ShardAssigned, note::ShardLost,
-                 note::CheckpointTaken, note::SamplesFinished, note::JournalFailed, note::RequestRecovered,
-                 note::SampleMoved, note::DeviceSlow, note::ProtocolError>;
+                 note::RequestRefused, note::RequestFinished, note::ShardAssigned, note::ShardKept,
+                 note::ShardLost, note::CheckpointTaken, note::SamplesFinished, note::JournalFailed,
+                 note::RequestRecovered, note::SampleMoved, note::DeviceSlow, note::ProtocolError>;
 
 using Action = std::variant<action::Send, action::Allocate, action::AdoptSegment, action::Freeze,
                             action::Release, action::Receive, action::Expect, action::StartSending,

@@ -88,6 +88,7 @@ std::optional<TimePoint> Coordinator::next_deadline() const {
   if (!timers_.empty()) consider(timers_.begin()->first);
   if (!workers_.all().empty()) consider(next_liveness_);
   consider(next_schedule());
+  consider(offers_until_);
   if (!exiting_) consider(shutdown_at_);
   return next;
 }
@@ -95,6 +96,7 @@ std::optional<TimePoint> Coordinator::next_deadline() const {
 void Coordinator::on(const event::Tick&) {
   check_liveness();
   check_timers();
+  check_offers();
   if (next_progress_ && now_ >= *next_progress_) {
     next_progress_.reset();
     for (const RequestId& id : std::exchange(progress_due_, {})) {

@@ -37,6 +37,8 @@ struct CoordinatorOptions {
   std::int64_t max_attempts = 5;  ///< Of one sample, before it fails.
   Duration checkpoint_interval = std::chrono::seconds{5};  ///< Of computing, at least.
   std::uint64_t checkpoint_bytes = 1ull << 30;  ///< Of all checkpoints together; 0: none are made.
+  Duration offer_wait =
+      std::chrono::seconds{2};  ///< For workers of an earlier life, with recovered samples.
   std::map<std::string, double> weights;  ///< By worker name; override what workers say.
   /// kStatic: every request is shared out by weight, as if it asked for it.
   Scheduling scheduling = Scheduling::kMeasured;
@@ -204,6 +206,16 @@ class Coordinator {
   [[nodiscard]] bool drop_bad_checkpoint(const Shard& shard, const SamplesDone& message);
   void check_checkpoints() const;
 
+  // What workers hold of earlier sessions: coordinator_reoffer.cc
+  [[nodiscard]] bool awaits_offers(const Job& job) const;
+  void check_offers();
+  [[nodiscard]] std::vector<KeptShard> take_offers(Worker& worker, const Attach& attach,
+                                                   bool joined);
+  [[nodiscard]] Job* job_of(const Worker& worker, const OfferedShard& offer);
+  [[nodiscard]] std::vector<std::int64_t> adopt(Worker& worker, const OfferedShard& offer);
+  void give_up_copy(Job& job, std::int64_t number);
+  void take_waiting(Job& job, std::int64_t number);
+
   // What a plan says in words: coordinator_plans.cc
   void explain(Job& job);
   void explain_by_weight(Job& job);
@@ -280,11 +292,12 @@ class Coordinator {
   std::map<ShardId, Saving> saves_;
   /// All checkpoints: what they stand for, request, sample.
   std::set<std::tuple<double, RequestId, std::int64_t>> checkpoints_;
-  std::uint64_t checkpoint_bytes_ = 0;  ///< Theirs, and of those on their way.
+  std::uint64_t checkpoint_bytes_ = 0;   ///< Theirs, and of those on their way.
   std::map<std::string, Payer> payers_;  ///< Clients with running jobs.
   double move_seconds_ = 0.005;          ///< A moved sample is under way for so long, lately.
 
-  std::optional<TimePoint> shutdown_at_;  ///< When running requests are given up.
+  std::optional<TimePoint> offers_until_;  ///< Until then recovered samples wait for their workers.
+  std::optional<TimePoint> shutdown_at_;   ///< When running requests are given up.
   bool exiting_ = false;
   TimePoint started_at_;
   bool started_ = false;

@@ -67,6 +67,7 @@ void Coordinator::on(const event::Recovered& event) {
   job.model = event.model;
   job.admitted_at = now_ - event.age;
   job.journalled = true;
+  job.recovered = true;
   job.result_streamed = true;
 
   // It was admitted once; only a version with other rules can refuse it now.
@@ -111,6 +112,7 @@ void Coordinator::on(const event::Recovered& event) {
                              refused->field));
   }
   if (event.outcome) return restore_outcome(kept, *event.outcome);
+  if (options_.offer_wait > Duration{0}) offers_until_ = now_ + options_.offer_wait;
   characterise(kept);
   kept.payer = "recovered";
   begin_share(kept);

@@ -38,20 +38,6 @@ Error error_of(const SampleReport& sample) {
   return error;
 }
 
-/// Where the rows of `samples` (ascending) lie in a request's result.
-std::vector<Range> rows_of(const std::vector<std::int64_t>& samples, std::uint64_t row_bytes) {
-  std::vector<Range> rows;
-  for (const std::int64_t sample : samples) {
-    const std::uint64_t at = static_cast<std::uint64_t>(sample) * row_bytes;
-    if (!rows.empty() && rows.back().offset + rows.back().bytes == at) {
-      rows.back().bytes += row_bytes;
-    } else {
-      rows.push_back({at, row_bytes});
-    }
-  }
-  return rows;
-}
-
 /// Whether the sample's end was announced and its bytes are still on their way.
 bool is_pending(const Shard& shard, std::int64_t sample) {
   return std::any_of(shard.pending.begin(), shard.pending.end(), [&](const SamplesDone& message) {
@@ -113,6 +99,19 @@ std::string other_lora(const Request& request, const ModelInfo& reference, const
 }
 
 }  // namespace
+
+std::vector<Range> rows_of(const std::vector<std::int64_t>& samples, std::uint64_t row_bytes) {
+  std::vector<Range> rows;
+  for (const std::int64_t sample : samples) {
+    const std::uint64_t at = static_cast<std::uint64_t>(sample) * row_bytes;
+    if (!rows.empty() && rows.back().offset + rows.back().bytes == at) {
+      rows.back().bytes += row_bytes;
+    } else {
+      rows.push_back({at, row_bytes});
+    }
+  }
+  return rows;
+}
 
 std::vector<PlanCandidate> Coordinator::candidates(const Request& request) const {
   const std::string& model = request.model;
@@ -181,6 +180,11 @@ void Coordinator::place(Job& job) {
   job.queue.clear();
   ready_.erase(job.id);
 
+  if (awaits_offers(job)) {
+    job.unplaced.assign(waiting.begin(), waiting.end());
+    job.waiting_for = "workers that may still have its samples";
+    return;
+  }
   const std::vector<PlanCandidate> able = candidates(job.request);
   if (levelled && std::any_of(able.begin(), able.end(), [](const PlanCandidate& candidate) {
         return candidate.excluded.empty() && candidate.weight > 0;

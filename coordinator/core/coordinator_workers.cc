@@ -134,10 +134,13 @@ void Coordinator::on_attach(PeerId peer, const Attach& attach, const event::From
     workers_.attach(*worker, peer);
   }
   worker->shares = event.shares;
-  send(peer, Attached{worker->id});
-  if (!joined) return;
+  if (!joined) return send(peer, Attached{worker->id, take_offers(*worker, attach, false)});
   worker->state = worker->draining ? WorkerState::kDraining : WorkerState::kLive;
   membership_changed_ = true;
+  for (auto& [id, job] : jobs_) {
+    if (job.identity.empty()) job.identity = workers_.identity_of(job.request.model);
+  }
+  send(peer, Attached{worker->id, take_offers(*worker, attach, true)});
   note::WorkerJoined joined_note{
       worker->hello.name, worker->hello.device, worker->hello.device_name,
       worker->hello.host, worker->weight,       {}};

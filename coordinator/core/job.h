@@ -84,6 +84,7 @@ struct Job {
   bool input_shared = false;     ///< `input` can be given to workers.
   bool result_shared = false;    ///< `result` can be given to workers and the client.
   bool result_streamed = false;  ///< The result's bytes are sent to the client.
+  bool recovered = false;        ///< From the journal of an earlier life.
   bool late_writers = false;     ///< A worker that lost its shard may still write to `result`.
 
   std::vector<Sample> samples;
@@ -98,7 +99,7 @@ struct Job {
   PassKind kind;
   std::uint64_t state_bytes = 0;  ///< Of a sample's state, as far as is known; 0: not yet.
   double save_cost = 0;           ///< Seconds that a worker needs to write one down, at most.
-  std::string identity;      ///< Of the model's files, on most workers.
+  std::string identity;           ///< Of the model's files, on most workers.
   std::string pinned;        ///< numerics_id of a deterministic request's workers; empty: not yet.
   std::string payer;         ///< Whose share of the cluster it uses.
   bool shares = false;       ///< Counted among the payer's.
@@ -180,5 +181,9 @@ struct Move {
 
   [[nodiscard]] StreamId stream() const { return {StreamKind::kCheckpoint, request, id}; }
 };
+
+/// Where the rows of `samples` (ascending) lie in a request's result.
+[[nodiscard]] std::vector<Range> rows_of(const std::vector<std::int64_t>& samples,
+                                         std::uint64_t row_bytes);
 
 }  // namespace pa

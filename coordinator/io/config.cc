@@ -139,17 +139,24 @@ Settings coordinator_settings(CoordinatorConfig& config) {
   settings.bytes("journal.max_bytes", config.journal.max_bytes, {kKiB, 64 * kTiB},
                  "Tensors and results in it, at most. Beyond it clients are told to retry.");
 
-  settings.section("checkpoints",
-                   "Where running samples stand, kept in memory: if their worker is lost, they go on "
-                   "from there on another.");
-  settings.duration("checkpoints.interval", config.checkpoints.interval,
-                    {milliseconds{100}, hours{24}},
-                    "Of computing, between two checkpoints of a sample: what a lost worker costs, at "
-                    "most. Longer by itself where writing them down would take more than 1 % of a "
-                    "device's time.");
-  settings.bytes("checkpoints.max_bytes", config.checkpoints.max_bytes, {0, 64 * kTiB},
-                 "Of all together, the latest of each sample. Beyond it those are kept that stand for "
-                 "the longest computing. 0B: none. They count in limits.max_total_bytes.");
+  settings.duration(
+      "journal.wait_for_workers", config.journal.wait_for_workers, {milliseconds{0}, minutes{10}},
+      "After a restart, samples that were running wait so long for the workers that may "
+      "still have them. Then they begin anew.");
+
+  settings.section(
+      "checkpoints",
+      "Where running samples stand, kept in memory: if their worker is lost, they go on "
+      "from there on another.");
+  settings.duration(
+      "checkpoints.interval", config.checkpoints.interval, {milliseconds{100}, hours{24}},
+      "Of computing, between two checkpoints of a sample: what a lost worker costs, at "
+      "most. Longer by itself where writing them down would take more than 1 % of a "
+      "device's time.");
+  settings.bytes(
+      "checkpoints.max_bytes", config.checkpoints.max_bytes, {0, 64 * kTiB},
+      "Of all together, the latest of each sample. Beyond it those are kept that stand for "
+      "the longest computing. 0B: none. They count in limits.max_total_bytes.");
 
   settings.choice(
       "scheduling", config.scheduling, {"measured", "static"},

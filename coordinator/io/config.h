@@ -57,6 +57,7 @@ struct CoordinatorConfig {
   struct JournalKeys {
     std::string folder = "/var/lib/parallelanything/journal";  ///< Empty: in memory.
     std::uint64_t max_bytes = std::uint64_t{64} << 30;         ///< Of all requests in it.
+    Duration wait_for_workers = std::chrono::seconds{2};       ///< Of an earlier life.
   } journal;
 
   /// Where running samples stand, in memory, so that a lost worker's go on elsewhere.

@@ -102,11 +102,21 @@ CoordinatorMetrics::CoordinatorMetrics(Metrics& metrics)
                             .gauges("pa_checkpoint_bytes",
                                     "Memory that checkpoints take now: the latest of each sample.")
                             .with({})),
-      steps_saved_(metrics
-                       .counters("pa_checkpoint_saved_steps_total",
-                                 "Sampler steps of lost workers that were not done again, thanks to "
-                                 "checkpoints.")
-                       .with({})),
+      samples_kept_(metrics
+                        .counters("pa_reoffered_items_total",
+                                  "Samples that their workers went on with over a new session, as "
+                                  "after a restart of the coordinator.")
+                        .with({})),
+      steps_kept_(metrics
+                      .counters("pa_reoffered_steps_total",
+                                "Sampler steps of these samples, which were not done again.")
+                      .with({})),
+      steps_saved_(
+          metrics
+              .counters("pa_checkpoint_saved_steps_total",
+                        "Sampler steps of lost workers that were not done again, thanks to "
+                        "checkpoints.")
+              .with({})),
       steps_again_(metrics
                        .counters("pa_repeated_steps_total",
                                  "Sampler steps of lost workers that had to be done again.")
@@ -181,6 +191,11 @@ void CoordinatorMetrics::checkpoint_taken(const std::string& name, std::uint64_t
 void CoordinatorMetrics::steps_lost(std::int64_t saved, std::int64_t again) {
   steps_saved_.add(static_cast<double>(saved));
   steps_again_.add(static_cast<double>(again));
+}
+
+void CoordinatorMetrics::samples_kept(std::int64_t samples, std::int64_t steps) {
+  samples_kept_.add(static_cast<double>(samples));
+  steps_kept_.add(static_cast<double>(steps));
 }
 
 void CoordinatorMetrics::set_checkpoint_bytes(std::uint64_t bytes) {

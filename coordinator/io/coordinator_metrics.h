@@ -54,6 +54,8 @@ class CoordinatorMetrics {
   void checkpoint_taken(const std::string& device, std::uint64_t bytes);
   /// Of samples whose worker was lost: steps that checkpoints saved, and steps that are done again.
   void steps_lost(std::int64_t saved, std::int64_t again);
+  /// Samples that their worker went on with over a new session, and the steps they had.
+  void samples_kept(std::int64_t samples, std::int64_t steps);
   /// Of all checkpoints that are held.
   void set_checkpoint_bytes(std::uint64_t bytes);
 
@@ -106,6 +108,8 @@ class CoordinatorMetrics {
   CounterFamily checkpoints_;
   CounterFamily checkpoint_bytes_;
   GaugeMetric checkpoints_held_;
+  CounterMetric samples_kept_;
+  CounterMetric steps_kept_;
   CounterMetric steps_saved_;
   CounterMetric steps_again_;
   CounterFamily bytes_;

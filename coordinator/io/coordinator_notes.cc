@@ -103,6 +103,15 @@ void CoordinatorNotes::on(const note::ShardAssigned& note) {
                                {"shared_memory", note.shares}});
 }
 
+void CoordinatorNotes::on(const note::ShardKept& note) {
+  metrics_.samples_kept(note.samples, note.steps);
+  log_info("shard.kept", {{"request", to_string(note.request)},
+                          {"shard", note.shard.value},
+                          {"worker", note.worker},
+                          {"samples", note.samples},
+                          {"steps", note.steps}});
+}
+
 void CoordinatorNotes::on(const note::ShardLost& note) {
   metrics_.shard_retried(note.reason.starts_with("protocol") ? RetryReason::kError
                          : note.reason.starts_with("silent") ? RetryReason::kTimeout

@@ -20,6 +20,7 @@ class CoordinatorNotes {
   void on(const note::RequestRefused& note);
   void on(const note::RequestFinished& note);
   void on(const note::ShardAssigned& note);
+  void on(const note::ShardKept& note);
   void on(const note::ShardLost& note);
   void on(const note::CheckpointTaken& note);
   void on(const note::SamplesFinished& note);

@@ -43,13 +43,14 @@ enum class StreamKind : std::uint8_t {
   kRequestResult,  ///< coordinator -> client: finished samples.
   kShardInput,     ///< coordinator -> worker: the shard's tensors.
   kShardResult,    ///< worker -> coordinator: finished samples of the shard.
-  kCheckpoint,     ///< worker -> coordinator: where a sample stands that leaves the worker, or is saved.
+  kCheckpoint,  ///< worker -> coordinator: where a sample stands that leaves the worker, or is saved.
 };
 
 struct StreamId {
   StreamKind kind = StreamKind::kRequestInput;
   RequestId request;
-  ShardId shard;  ///< kRequestInput: 0; kRequestResult: Accepted.run; kCheckpoint: Yield.move or Save.save.
+  ShardId
+      shard;  ///< kRequestInput: 0; kRequestResult: Accepted.run; kCheckpoint: Yield.move or Save.save.
   friend auto operator<=>(const StreamId&, const StreamId&) = default;
 };
 
@@ -253,8 +254,8 @@ struct Hello {
   std::vector<ModelInfo> models;
   std::int64_t credit_samples = 16;  ///< Samples it will hold beyond those running.
   std::int64_t max_rows = 8;         ///< Rows in one of its network passes, at most.
-  bool yields = false;               ///< Its running samples can be written down: it answers Yield and Save.
-  std::uint64_t window = 0;          ///< Bytes of inputs that may be under way to it.
+  bool yields = false;  ///< Its running samples can be written down: it answers Yield and Save.
+  std::uint64_t window = 0;  ///< Bytes of inputs that may be under way to it.
 };
 
 /// coordinator -> worker.
@@ -281,7 +282,7 @@ struct OfferedSample {
 struct OfferedShard {
   ShardId shard;
   RequestId request;
-  std::uint64_t run = 0;   ///< As in Assign.
+  std::uint64_t run = 0;  ///< As in Assign.
   std::int64_t attempt = 1;
   std::vector<std::int64_t> samples;  ///< As in Assign: the rows of its result.
   std::vector<OfferedSample> held;    ///< Those of them that are here.

@@ -11,15 +11,16 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Steps take 15 ms, samples minutes.
+/// Samples take minutes.
 SimCluster::Job long_sample(std::int64_t samples) {
-  return {.samples = samples, .steps = 4000, .row_floats = 64};
+  return {.samples = samples, .steps = 900, .row_floats = 64};
 }
 
 SimCluster::Options options_of(std::uint64_t seed, Duration interval = 5s) {
   SimCluster::Options options;
   options.seed = seed;
   options.workers = 2;
+  options.speed = {.fixed = 50ms, .per_row = 10ms};
   options.coordinator.checkpoint_interval = interval;
   return options;
 }
@@ -108,7 +109,7 @@ TEST(Checkpoints, SurviveLossDoublingAndDeathAgainAndAgain) {
     options.coordinator.max_attempts = 1000;
     SimCluster sim(options);
     sim.advance(3s);
-    const RequestId request = sim.submit({.samples = 5, .steps = 1500, .row_floats = 64});
+    const RequestId request = sim.submit({.samples = 5, .steps = 400, .row_floats = 64});
     for (int i = 0; i < 60; ++i) {
       sim.advance(1s);
       sim.restart_worker(static_cast<std::size_t>(i) % 3);

@@ -109,6 +109,7 @@ void SimCluster::start_worker(Worker& worker) {
 
 void SimCluster::kill_worker(std::size_t index) {
   Worker& worker = *workers_.at(index);
+  if (worker.compute) steps_of_killed_ += worker.compute->steps_done();
   worker.node.reset();
   worker.control.reset();
   worker.data.reset();
@@ -122,6 +123,17 @@ void SimCluster::restart_worker(std::size_t index) {
 
 void SimCluster::stop_worker(std::size_t index, bool stopped) {
   workers_.at(index)->stopped = stopped;
+}
+
+void SimCluster::cut_worker(std::size_t index, bool is_cut) {
+  network_->cut(*workers_.at(index)->control, is_cut);
+  network_->cut(*workers_.at(index)->data, is_cut);
+}
+
+std::int64_t SimCluster::steps_done() const {
+  std::int64_t steps = steps_of_killed_;
+  for (const auto& worker : workers_) steps += worker->compute ? worker->compute->steps_done() : 0;
+  return steps;
 }
 
 void SimCluster::set_speed(std::size_t index, SimCompute::Speed speed) {
@@ -248,6 +260,7 @@ void SimCluster::turn_all() {
       worker->compute->advance_to(now_);
       more = worker->node->turn(now_) || more;
       if (worker->node->exited()) {
+        steps_of_killed_ += worker->compute->steps_done();
         worker->node.reset();
         worker->control.reset();
         worker->data.reset();

@@ -57,6 +57,10 @@ class SimCluster {
   void restart_worker(std::size_t index);
   /// SIGSTOP and SIGCONT: a stopped worker takes no turn.
   void stop_worker(std::size_t index, bool stopped);
+  /// While its links are cut, the worker and the coordinator hear nothing of each other.
+  void cut_worker(std::size_t index, bool is_cut);
+  /// Sampler steps that all devices have done, those of killed workers included.
+  [[nodiscard]] std::int64_t steps_done() const;
   /// It is as fast as that from its next pass on.
   void set_speed(std::size_t index, SimCompute::Speed speed);
   /// SIGTERM.
@@ -128,6 +132,7 @@ class SimCluster {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::map<RequestId, std::unique_ptr<Client>> clients_;
   std::vector<Note> notes_;
+  std::int64_t steps_of_killed_ = 0;
   std::uint64_t epoch_ = 0;
   std::uint64_t boots_ = 0;
   std::uint64_t requests_ = 0;

@@ -172,6 +172,7 @@ using WorkerAction =
                  worker_action::Allocate, worker_action::Adopt, worker_action::Release,
                  worker_action::Receive, worker_action::StartSending, worker_action::Append,
                  worker_action::Close, worker_action::Run, worker_action::Cancel,
-                 worker_action::Leave, worker_action::Save, worker_action::Unshare, worker_action::Exit, WorkerNote>;
+                 worker_action::Leave, worker_action::Save, worker_action::Unshare,
+                 worker_action::Exit, WorkerNote>;
 
 }  // namespace pa

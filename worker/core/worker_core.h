@@ -21,6 +21,8 @@ struct WorkerOptions {
       std::chrono::seconds{3};  ///< Of the coordinator, before a fresh connection is made.
   Duration progress_interval = std::chrono::milliseconds{100};
   Duration resend = std::chrono::seconds{2};  ///< Of results that were not taken.
+  Duration keep =
+      std::chrono::minutes{2};      ///< Without a coordinator, what it runs goes on for so long.
   std::optional<Duration> give_up;  ///< Without a coordinator for so long: exit; else never.
 };
 
@@ -35,8 +37,8 @@ enum class SessionState : std::uint8_t {
 
 /// Everything a worker decides, and nothing it does: no socket, no thread, no clock, no tensor.
 ///
-/// Keeps one session with the coordinator and the shards of that session. A new session (another WorkerId) drops all
-/// shards of the old one: the coordinator has given them to others.
+/// Keeps one session with the coordinator and its shards, which go on while there is none. As a new session (another
+/// WorkerId) begins, it offers what it runs and what nobody has taken, and drops what the coordinator does not want of it.
 ///
 /// Thread: loop only. Events at equal `now` apply in call order.
 class WorkerCore {
@@ -71,6 +73,14 @@ class WorkerCore {
     std::optional<Yielded> told;  ///< It has left. Sent again until Revoke, or until it is taken.
     BufferId state;
     bool taken = false;
+    bool dropped = false;  ///< Nobody wants it any more; nothing is told.
+  };
+
+  /// A sample that has ended well, until Revoke.
+  struct Finished {
+    SampleReport report;
+    BufferId rows;
+    std::uint64_t offset = 0;  ///< Of its row in them.
   };
 
   /// A sample whose state was asked for.
@@ -84,10 +94,14 @@ class WorkerCore {
     Assign assign;
     std::optional<Request> body;  ///< Until the engine has it.
     BufferId inputs;
-    bool running = false;           ///< The engine has it.
-    bool sending = false;           ///< Its result stream is open.
-    std::int64_t rows_done = 0;     ///< Failed ones included.
-    std::uint64_t stream_upto = 0;  ///< Bytes appended to the result stream.
+    bool running = false;  ///< The engine has it.
+    bool sending = false;  ///< Its result stream is open.
+    bool shares = true;    ///< Its rows may be in the result's memory: not over a new session.
+    bool offered = false;  ///< Of an earlier session, and not answered: nothing is told.
+    std::int64_t rows_done = 0;                   ///< Failed ones included.
+    std::uint64_t stream_upto = 0;                ///< Bytes appended to the result stream.
+    std::map<std::int64_t, Finished> finished;    ///< By sample.
+    std::map<std::int64_t, SampleReport> failed;  ///< Likewise, those that have not ended well.
     std::vector<BufferId> results;
     std::vector<SamplesDone> told;  ///< Sent again until Revoke.
     TimePoint told_at;
@@ -129,6 +143,13 @@ class WorkerCore {
   void beat();
   void on_beat_answered(const HeartbeatAck& answer);
 
+  // Over a new session: worker_reoffer.cc
+  void begin_offers();
+  [[nodiscard]] std::vector<OfferedShard> offers() const;
+  [[nodiscard]] std::vector<OfferedSample> offered(const Held& held) const;
+  void settle_offers(const std::vector<KeptShard>& kept);
+  void keep_only(Held& held, const std::vector<std::int64_t>& samples);
+
   // Shards: worker_shards.cc
   void on(const worker_event::Assigned& event);
   void on(const worker_event::Reported& event);
@@ -148,6 +169,7 @@ class WorkerCore {
   void release_state(Held& held, Leaving& leaving);
   void run(Held& held);
   void fail_all(Held& held, const Error& error);
+  void deliver(Held& held, const std::vector<SampleReport>& reports, bool in_place);
   void tell_done(Held& held, SamplesDone message);
   void resend_results();
   void forget(ShardId shard, bool cancel);

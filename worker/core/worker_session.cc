@@ -43,7 +43,7 @@ void WorkerCore::join() {
   if (state_ == SessionState::kJoining) {
     control(options_.hello);
   } else if (state_ == SessionState::kAttaching) {
-    data(Attach{id_, options_.hello.boot});
+    data(Attach{id_, options_.hello.boot, 0, offers()});
   }
   next_session_ = now_ + options_.hello_interval;
 }
@@ -56,6 +56,7 @@ void WorkerCore::on(const worker_event::FromCoordinator& event) {
   } else if (const auto* attached = std::get_if<Attached>(&event.message)) {
     if (state_ != SessionState::kAttaching || attached->worker != id_) return;
     state_ = SessionState::kLive;
+    settle_offers(attached->kept);
     next_beat_ = now_;
     tell(worker_note::Connected{id_, epoch_});
     if (draining_) control(Draining{id_});
@@ -82,7 +83,7 @@ void WorkerCore::on(const worker_event::FromCoordinator& event) {
 
 void WorkerCore::on_welcome(const Welcome& welcome) {
   if (state_ != SessionState::kJoining) return;
-  if (welcome.worker != id_ || welcome.epoch != epoch_) drop_all("a new session began");
+  if (welcome.worker != id_ || welcome.epoch != epoch_) begin_offers();
   id_ = welcome.worker;
   epoch_ = welcome.epoch;
   if (welcome.beat_interval > Duration{0}) beat_interval_ = welcome.beat_interval;
@@ -129,6 +130,9 @@ void WorkerCore::on(const worker_event::Tick&) {
     emit(worker_action::Exit{1, "no coordinator answered"});
     return;
   }
+  if (state_ != SessionState::kLive && now_ - alone_since_ >= options_.keep) {
+    drop_all("no coordinator");
+  }
   if (now_ - last_heard_ >= options_.silence) {
     emit(worker_action::Reconnect{});
     lose_session("the coordinator is silent");
@@ -163,7 +167,7 @@ void WorkerCore::check_invariants() const {
     PA_CHECK(held.assign.shard == id);
     PA_CHECK(held.rows_done <= held.rows());
     PA_CHECK(!over_.contains(id));
-    PA_CHECK(held.sending || held.results.empty());
+    PA_CHECK(!held.offered || (!held.sending && held.told.empty()));
     PA_CHECK(held.running != held.body.has_value() || held.rows_done == held.rows());
   }
   if (state_ == SessionState::kIdle || state_ == SessionState::kGone) PA_CHECK(shards_.empty());

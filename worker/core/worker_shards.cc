@@ -99,6 +99,10 @@ void WorkerCore::on_report(const SampleLeft& left) {
   Held& held = found->second;
   const auto leaving = held.leaving.find(left.sample);
   PA_CHECK(leaving != held.leaving.end() && !leaving->second.told);
+  if (leaving->second.dropped) {
+    ++held.rows_done;
+    return;
+  }
   const auto row =
       std::lower_bound(held.assign.samples.begin(), held.assign.samples.end(), left.sample) -
       held.assign.samples.begin();
@@ -238,33 +242,53 @@ void WorkerCore::on_report(const RowsFinished& rows, bool in_place) {
   PA_CHECK(count > 0 && rows.first_row >= 0 && rows.first_row + count <= held.rows());
   held.rows_done += count;
   for (const SampleReport& report : rows.samples) end_saving(held, report.sample);
-  SamplesDone message{id_, rows.shard, held.stream_upto, rows.samples, in_place};
-  if (!rows.bytes.empty() && !in_place) {
+  if (!rows.bytes.empty()) {
+    // Kept until Revoke, wherever else it is: another coordinator may ask for it.
     const std::uint64_t row = *row_bytes(held.assign.result);
     PA_CHECK(rows.bytes.size() == row * static_cast<std::uint64_t>(count));
     const BufferId buffer{++last_buffer_};
     emit(worker_action::Adopt{buffer, rows.bytes});
     held.results.push_back(buffer);
-    if (!held.sending) emit(worker_action::StartSending{held.result_stream(), window_});
-    held.sending = true;
-    for (std::int64_t i = 0; i < count;) {
-      const std::int64_t first = held.assign.samples[static_cast<std::size_t>(rows.first_row + i)];
-      std::int64_t end = i + 1;
-      while (end < count &&
-             held.assign.samples[static_cast<std::size_t>(rows.first_row + end)] == first + end - i)
-        ++end;
-      const std::uint64_t bytes = static_cast<std::uint64_t>(end - i) * row;
-      held.stream_upto += bytes;
-      const bool last = end == count && held.rows_done == held.rows();
-      emit(worker_action::Append{held.result_stream(),
-                                 Piece{buffer, static_cast<std::uint64_t>(i) * row, bytes,
-                                       static_cast<std::uint64_t>(first) * row},
-                                 last});
-      i = end;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const SampleReport& report = rows.samples[static_cast<std::size_t>(i)];
+      held.finished[report.sample] = {report, buffer, static_cast<std::uint64_t>(i) * row};
     }
   }
-  message.stream_upto = held.stream_upto;
-  tell_done(held, std::move(message));
+  for (const SampleReport& report : rows.samples) {
+    if (report.failed) held.failed[report.sample] = report;
+  }
+  if (held.offered) return;
+  std::vector<SampleReport> reports;
+  for (const SampleReport& report : rows.samples) {
+    const auto leaving = held.leaving.find(report.sample);
+    const bool dropped = leaving != held.leaving.end() && leaving->second.dropped;
+    if (!dropped) reports.push_back(report);
+  }
+  if (!reports.empty()) deliver(held, reports, in_place && held.shares);
+}
+
+/// Tells of samples that have ended; their rows, if they are to be sent, go first.
+void WorkerCore::deliver(Held& held, const std::vector<SampleReport>& reports, bool in_place) {
+  const std::uint64_t row = *row_bytes(held.assign.result);
+  for (std::size_t i = 0; i < reports.size() && !in_place && !reports[i].failed;) {
+    const Finished& first = held.finished.at(reports[i].sample);
+    std::size_t end = i + 1;
+    while (end < reports.size() && reports[end].sample == reports[end - 1].sample + 1 &&
+           held.finished.at(reports[end].sample).rows == first.rows) {
+      ++end;
+    }
+    const std::uint64_t bytes = (end - i) * row;
+    if (!held.sending) emit(worker_action::StartSending{held.result_stream(), window_});
+    held.sending = true;
+    held.stream_upto += bytes;
+    const bool last = end == reports.size() && held.rows_done == held.rows();
+    emit(worker_action::Append{
+        held.result_stream(),
+        Piece{first.rows, first.offset, bytes, static_cast<std::uint64_t>(reports[i].sample) * row},
+        last});
+    i = end;
+  }
+  tell_done(held, SamplesDone{id_, held.assign.shard, held.stream_upto, reports, in_place});
 }
 
 void WorkerCore::on_report(const PreviewMade& made) {

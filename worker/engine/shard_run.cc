@@ -434,8 +434,8 @@ Buffer ShardRun::written_down(std::int64_t row) const {
 
 /// Ends a row between two steps, and says how to go on.
 void ShardRun::depart(std::int64_t row) {
-  departed_.emplace_back(SampleLeft{job_.shard, job_.samples[static_cast<std::size_t>(row)],
-                                    written_down(row)});
+  departed_.emplace_back(
+      SampleLeft{job_.shard, job_.samples[static_cast<std::size_t>(row)], written_down(row)});
   close(row);
 }
 

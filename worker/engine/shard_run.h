@@ -199,8 +199,9 @@ class ShardRun {
   std::int64_t steps_ = 0;
   std::int64_t reported_steps_ = 0;
   double seconds_ = 0;
-  std::vector<std::int64_t> fresh_;     // Rows that ended and are not reported yet.
-  std::vector<EngineReport> departed_;  // Of those that left, states and previews, not reported yet.
+  std::vector<std::int64_t> fresh_;  // Rows that ended and are not reported yet.
+  std::vector<EngineReport>
+      departed_;  // Of those that left, states and previews, not reported yet.
 };
 
 /// Rows [first, first + samples.size()) of a shard as failed with `error`.

@@ -26,6 +26,7 @@ struct WorkerConfig {
     std::string run_dir = "/run/parallelanything";    ///< Of the coordinator, on this box.
     std::string control;  ///< Filled from run_dir by load, if not given.
     std::string data;     ///< As control.
+    Duration keep_running = std::chrono::minutes{2};  ///< What it has, without a coordinator.
   } connect;
 
   std::string models = "/var/lib/parallelanything/models";
