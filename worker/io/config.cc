@@ -97,10 +97,11 @@ Settings worker_settings(WorkerConfig& config) {
                   "NAME.secret, or that file.");
   settings.string("connect.run_dir", config.connect.run_dir,
                   "The coordinator's run_dir, if it is on this box.");
-  settings.duration("connect.keep_running", config.connect.keep_running,
-                    {std::chrono::seconds{0}, std::chrono::hours{24}},
-                    "Without a coordinator, the worker goes on for so long with what it has, and then "
-                    "drops it. A coordinator that comes back in time takes it over.");
+  settings.duration(
+      "connect.keep_running", config.connect.keep_running,
+      {std::chrono::seconds{0}, std::chrono::hours{24}},
+      "Without a coordinator, the worker goes on for so long with what it has, and then "
+      "drops it. A coordinator that comes back in time takes it over.");
   add_endpoint_setting(settings, "connect.control", config.connect.control,
                        "Its control endpoint, as ipc:///PATH. Empty: run_dir/control.sock.");
   add_endpoint_setting(settings, "connect.data", config.connect.data,

@@ -297,5 +297,69 @@ TEST(WorkerCore, SendsTheNewestPreviewOfEachSampleOnceAnInterval) {
   EXPECT_EQ(h.sent<SamplePreview>().size(), 2u);
 }
 
+TEST(WorkerCore, OffersWhatItHoldsToANewSessionAndKeepsWhatIsWanted) {
+  Harness h;
+  h.feed(worker_event::Ready{});
+  h.go_live();
+  const Assign assign = h.assign(11);
+  h.inputs_arrive(assign);
+  h.finish(assign, 0, 1);
+  ASSERT_EQ(h.sent<SamplesDone>().size(), 1u);
+  h.hear(Rehello{});
+  h.hear(Welcome{2, WorkerId{1}, 500ms, 1 << 20});
+  ASSERT_FALSE(h.sent<Attach>().empty());
+  const std::vector<OfferedShard> offers = h.sent<Attach>().back().offers;
+  ASSERT_EQ(offers.size(), 1u);
+  EXPECT_EQ(offers[0].shard, assign.shard);
+  ASSERT_EQ(offers[0].held.size(), 3u);
+  EXPECT_TRUE(offers[0].held[0].done);
+  EXPECT_FALSE(offers[0].held[1].done);
+  h.finish(assign, 1, 1);  // Meanwhile.
+  EXPECT_EQ(h.sent<SamplesDone>().size(), 1u) << "nobody has asked for it";
+  h.hear(Attached{WorkerId{1}, {{assign.shard, {4, 5}}}});
+  ASSERT_EQ(h.sent<SamplesDone>().size(), 2u);
+  const SamplesDone& done = h.sent<SamplesDone>().back();
+  EXPECT_EQ(done.samples.size(), 2u);
+  EXPECT_EQ(done.stream_upto, 2u * 16);
+  ASSERT_EQ(h.did<worker_action::Leave>().size(), 1u);
+  EXPECT_EQ(h.did<worker_action::Leave>()[0].sample, 9);
+  h.finish(assign, 2, 1);  // It had ended already.
+  EXPECT_EQ(h.sent<SamplesDone>().size(), 2u) << "nobody wants it";
+}
+
+TEST(WorkerCore, DropsWhatANewSessionDoesNotWant) {
+  Harness h;
+  h.feed(worker_event::Ready{});
+  h.go_live();
+  const Assign assign = h.assign(11);
+  h.inputs_arrive(assign);
+  h.hear(Rehello{});
+  h.go_live(2, 2);
+  ASSERT_EQ(h.did<worker_action::Cancel>().size(), 1u);
+  EXPECT_EQ(h.did<worker_action::Cancel>()[0].shard, assign.shard);
+}
+
+TEST(WorkerCore, SavesASampleAndForgetsItsStateWhenItEnds) {
+  Harness h;
+  h.feed(worker_event::Ready{});
+  h.go_live();
+  const Assign assign = h.assign(11);
+  h.hear(Save{assign.shard, 5, ShardId{70}});
+  EXPECT_TRUE(h.did<worker_action::Save>().empty()) << "it has not begun";
+  h.inputs_arrive(assign);
+  h.hear(Save{assign.shard, 5, ShardId{71}});
+  h.hear(Save{assign.shard, 6, ShardId{72}});
+  ASSERT_EQ(h.did<worker_action::Save>().size(), 1u);
+  SampleSaved saved{assign.shard, 5, 3, 0.25, Buffer(std::make_shared<std::byte>(), 40)};
+  h.feed(worker_event::Reported{saved});
+  ASSERT_EQ(h.sent<Saved>().size(), 1u);
+  EXPECT_EQ(h.sent<Saved>()[0].save, ShardId{71});
+  EXPECT_EQ(h.sent<Saved>()[0].steps, 3);
+  EXPECT_EQ(h.sent<Saved>()[0].bytes, 40u);
+  const std::size_t released = h.did<worker_action::Release>().size();
+  h.finish(assign, 1, 1);
+  EXPECT_EQ(h.did<worker_action::Release>().size(), released + 1);
+}
+
 }  // namespace
 }  // namespace pa
