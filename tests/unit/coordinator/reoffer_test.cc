@@ -26,19 +26,16 @@ class Reoffers : public ::testing::Test {
           options.durable = true;
           return options;
         }()) {
-    event::Recovered recovered;
-    recovered.submit.request = request_;
     Request body;
     body.model = "noop";
     body.samples = 4;
     body.latent_shape = {1, 1, 4};
     body.schedule = ScheduleSpec{"simple", 10, 1.0};
-    recovered.body = body;
-    recovered.model = model();
+    Submit submit;
+    submit.request = request_;
     SampleReport done;
     done.worker = "w1";
-    recovered.finished = {done};
-    feed(recovered);
+    feed(event::Recovered{submit, body, model(), {done}, {}, {}});
   }
 
   static ModelInfo model() {
@@ -99,7 +96,9 @@ TEST_F(Reoffers, WhatIsWaitingIsTheWorkersAgain) {
   EXPECT_EQ(kept[0].shard, kShard);
   EXPECT_THAT(kept[0].samples, ElementsAre(1, 2));
   EXPECT_THAT(sent<Assign>(), IsEmpty()) << "the other one may be with another worker";
-  advance(2s);
+  advance(1s);
+  feed(event::FromWorker{PeerId{101}, false, Heartbeat{attach_.worker, 0, 0, 0, {}, {kShard}}});
+  advance(1s);
   ASSERT_EQ(sent<Assign>().size(), 1u);
   EXPECT_THAT(sent<Assign>()[0].samples, ElementsAre(3));
   EXPECT_EQ(core_.status(now_).workers[0].assigned, 3);
