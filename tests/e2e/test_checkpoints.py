@@ -29,7 +29,7 @@ def test_killed_workers_samples_go_on_from_their_checkpoints():
         expected = cluster.start(*REQUEST).result().values
     with short_folder() as folder, contextlib.ExitStack() as exits:
         coordinator = exits.enter_context(Daemon(
-            "pa-coordinator", folder, f"run_dir={folder}/run", "journal.folder=", "checkpoints.interval=500ms",
+            "pa-coordinator", folder, f"run_dir={folder}/run", "journal.folder=''", "checkpoints.interval=500ms",
         ))
         workers = {name: exits.enter_context(worker(folder, name)) for name in ("a", "b")}
         connect = ["--connect", f"ipc://{folder}/run/client.sock"]
