@@ -121,6 +121,7 @@ TEST(Resuming, ASavedSampleGoesOnHereAndCouldElsewhere) {
   store.add(std::move(replica));
   Request body;
   body.model = "m";
+  body.samples = 6;
   body.sampler.name = "dpmpp_2m";
   body.deterministic = true;
   body.schedule = ScheduleSpec{"simple", 8, 1.0};
@@ -129,16 +130,23 @@ TEST(Resuming, ASavedSampleGoesOnHereAndCouldElsewhere) {
   std::vector<EngineReport> reports;
   engine.save({1}, 5);
   EXPECT_TRUE(reports.empty()) << "it has not begun";
-  for (int i = 0; i < 3; ++i) engine.pass(reports);
+  for (int i = 0; i < 3; ++i) {
+    engine.settle(reports);
+    engine.pass(reports);
+  }
   engine.save({1}, 5);
   engine.save({2}, 5);
   engine.save({1}, 6);
   while (!engine.idle()) engine.pass(reports);
   std::vector<SampleSaved> saved;
+  std::string failure;
   for (const EngineReport& report : reports) {
     if (const auto* found = std::get_if<SampleSaved>(&report)) saved.push_back(*found);
+    if (const auto* ended = std::get_if<RowsFinished>(&report)) {
+      failure = ended->samples.at(0).error.message;
+    }
   }
-  ASSERT_EQ(saved.size(), 1u);
+  ASSERT_EQ(saved.size(), 1u) << (failure.empty() ? "nothing failed" : failure);
   EXPECT_EQ(saved[0].sample, 5);
   EXPECT_EQ(saved[0].steps, 3);
   EXPECT_GT(saved[0].cost_seconds, 0);
