@@ -318,7 +318,7 @@ TEST(WorkerCore, OffersWhatItHoldsToANewSessionAndKeepsWhatIsWanted) {
   EXPECT_EQ(h.sent<SamplesDone>().size(), 1u) << "nobody has asked for it";
   h.hear(Attached{WorkerId{1}, {{assign.shard, {4, 5}}}});
   ASSERT_EQ(h.sent<SamplesDone>().size(), 2u);
-  const SamplesDone& done = h.sent<SamplesDone>().back();
+  const SamplesDone done = h.sent<SamplesDone>().back();
   EXPECT_EQ(done.samples.size(), 2u);
   EXPECT_EQ(done.stream_upto, 2u * 16);
   ASSERT_EQ(h.did<worker_action::Leave>().size(), 1u);
