@@ -18,8 +18,7 @@ Error too_large(const std::string& what, std::uint64_t bytes, std::uint64_t limi
 }  // namespace
 
 FrameLimits frame_limits(Channel channel, std::uint64_t chunk_bytes) {
-  if (channel == Channel::kWorkerControl) return {kHeaderBytes, 0};
-  return {kHeaderBytes, chunk_bytes};
+  return {kHeaderBytes, channel == Channel::kWorkerControl ? 0 : chunk_bytes};
 }
 
 std::uint64_t largest_frame_bytes(const FrameLimits& limits) {

@@ -5,8 +5,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <set>
 #include <vector>
 
@@ -17,6 +15,7 @@
 #include "tests/contract/raw_dealer.h"
 #include "tests/support/free_tcp_address.h"
 #include "tests/support/tcp_proxy.h"
+#include "tests/support/temporary_folder.h"
 
 namespace pa {
 namespace {
@@ -27,10 +26,7 @@ using std::chrono::seconds;
 class LibzmqTest : public ::testing::Test {
  protected:
   LibzmqTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "pa-libzmq-XXXXXX").string();
-    PA_CHECK(::mkdtemp(pattern.data()) != nullptr);
-    directory_ = pattern;
-    endpoints_ = ipc_endpoints(directory_);
+    endpoints_ = ipc_endpoints(folder_.path());
     tcp_ = free_tcp_address();
     const CurveKeys server_keys = *make_curve_keys();
     keys_.own = *make_curve_keys();
@@ -42,11 +38,6 @@ class LibzmqTest : public ::testing::Test {
     server_ = std::move(*server);
     loop_.watch(*server_);
   }
-  ~LibzmqTest() override {
-    server_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-
   static ZmqOptions options() {
     ZmqOptions options;
     options.control_messages = 8;
@@ -79,7 +70,7 @@ class LibzmqTest : public ::testing::Test {
     while (!client.send(StatusQuery{tag}, {}).ok() && steady_now() < end) pass_time();
   }
 
-  std::string directory_;
+  test::TemporaryFolder folder_;  // Outlives the server in it.
   Endpoints endpoints_;
   std::string tcp_;
   PeerKeys keys_;

@@ -22,7 +22,6 @@ struct Assigned {
   Assign assign;
   Result<Request> body;
   bool inputs_here = false;  ///< In shared memory, checked.
-  bool result_here = false;  ///< The shared memory that they may be written to.
 };
 /// Any other message of the coordinator.
 struct FromCoordinator {

@@ -89,13 +89,12 @@ void WorkerNode::take_assign(Assign&& assign) {
     if (auto segment = data_.shared(assign.result_segment)) shared.result = std::move(*segment);
   }
   const bool inputs_here = !shared.inputs.empty();
-  const bool result_here = static_cast<bool>(shared.result);
-  if ((inputs_here || result_here) && !shared_.contains(assign.shard)) {
+  if ((inputs_here || shared.result) && !shared_.contains(assign.shard)) {
     shared.assign = assign;
     shared_.emplace(assign.shard, std::move(shared));
   }
   const ShardId shard = assign.shard;
-  feed(worker_event::Assigned{std::move(assign), std::move(body), inputs_here, result_here});
+  feed(worker_event::Assigned{std::move(assign), std::move(body), inputs_here});
   if (!core_.holds(shard)) shared_.erase(shard);
 }
 
