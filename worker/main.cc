@@ -176,7 +176,9 @@ class Program {
     }
     log_info("worker.stopped", {{"worker", config_.name}, {"reason", node.exited()->reason}});
     flush(context);
-    return node.exited()->status;
+    // After a fault the device's thread may never end.
+    if (node.exited()->status != 0) std::_Exit(node.exited()->status);
+    return 0;
   }
 
   void on_signal(int signal, WorkerNode& node) {

@@ -279,6 +279,12 @@ struct SampleMoved {
   std::int64_t steps = 0;
   double seconds = 0;  ///< From leaving to the arrival of its state.
 };
+/// Workers kept being lost with a sample.
+struct SampleGivenUp {
+  RequestId request;
+  std::int64_t sample = 0;
+  std::string reason;
+};
 /// A device is far slower than it was believed to be.
 struct DeviceSlow {
   std::string worker;
@@ -296,7 +302,8 @@ using Note =
     std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRefused, note::RequestAccepted,
                  note::RequestRefused, note::RequestFinished, note::ShardAssigned, note::ShardKept,
                  note::ShardLost, note::CheckpointTaken, note::SamplesFinished, note::JournalFailed,
-                 note::RequestRecovered, note::SampleMoved, note::DeviceSlow, note::ProtocolError>;
+                 note::RequestRecovered, note::SampleMoved, note::SampleGivenUp, note::DeviceSlow,
+                 note::ProtocolError>;
 
 using Action = std::variant<action::Send, action::Allocate, action::AdoptSegment, action::Freeze,
                             action::Release, action::Receive, action::Expect, action::StartSending,

@@ -73,6 +73,7 @@ void Coordinator::step(const Event& event, TimePoint now, std::vector<Action>& o
   out_ = &out;
   std::visit([this](const auto& specific) { on(specific); }, event);
   if (membership_changed_) replace_all();
+  run_alone();
   schedule();
   dispatch();
   check_shutdown();
@@ -120,7 +121,7 @@ void Coordinator::check_liveness() {
   }
   for (const WorkerId id : lost) {
     const double silence = to_seconds(now_ - workers_.find(id)->last_heard);
-    lose_worker(id, "silent for " + std::to_string(silence) + " s");
+    lose_worker(id, "silent for " + std::to_string(silence) + " s", Blame::kSamples);
   }
   // Until then nobody can have been silent for too long.
   next_liveness_ = now_ + options_.liveness.suspect_after;
@@ -237,10 +238,12 @@ void Coordinator::check_invariants() const {
   std::set<ShardId> shards_of_jobs;
   for (const auto& [id, job] : jobs_) {
     PA_CHECK(job.id == id);
-    std::int64_t waiting = std::ssize(job.unplaced) + std::ssize(job.queue);
+    std::int64_t waiting = std::ssize(job.unplaced) + std::ssize(job.queue) + std::ssize(job.alone);
+    PA_CHECK(alone_.contains(id) == !job.alone.empty());
     PA_CHECK(ready_.contains(id) == !job.queue.empty());
     for (const Sample& sample : job.samples) {
       if (sample.move.value != 0) PA_CHECK(moves_.contains(sample.move));
+      if (!sample.strikes.empty()) PA_CHECK(!job.active() || struck_.contains(id));
     }
     for (const auto& [worker, samples] : job.planned) {
       PA_CHECK(!samples.empty());
@@ -301,6 +304,7 @@ void Coordinator::check_invariants() const {
     }
     PA_CHECK(assigned == worker.assigned);
     PA_CHECK(assigned + worker.inbound <= most_samples(worker));
+    PA_CHECK(worker.lone.value == 0 || worker.shards == std::set<ShardId>{worker.lone});
     PA_CHECK(worker.leaving == leaving[id] && worker.inbound == inbound[id]);
   }
   PA_CHECK(lost_.size() <= kLostWorkersRemembered);
@@ -315,7 +319,7 @@ void Coordinator::send_status(PeerId peer, std::uint64_t tag) {
 std::int64_t Coordinator::waiting_samples() const {
   std::int64_t waiting = 0;
   for (const auto& [id, job] : jobs_) {
-    waiting += std::ssize(job.unplaced) + std::ssize(job.queue);
+    waiting += std::ssize(job.unplaced) + std::ssize(job.queue) + std::ssize(job.alone);
     for (const auto& [worker, samples] : job.planned) waiting += std::ssize(samples);
   }
   return waiting;

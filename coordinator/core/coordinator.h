@@ -33,8 +33,10 @@ struct CoordinatorOptions {
   Duration retention =
       std::chrono::minutes{10};  ///< Of a finished request that nobody acknowledges.
   std::uint64_t retention_bytes =
-      4ull << 30;                 ///< Of all such whose clients are gone; the oldest go first.
-  std::int64_t max_attempts = 5;  ///< Of one sample, before it fails.
+      4ull << 30;  ///< Of all such whose clients are gone; the oldest go first.
+  /// Workers of two names, or two workers more of one, lost with a sample before it is quarantined.
+  std::int64_t strikes = 3;
+  std::int64_t max_attempts = 100;  ///< Of one sample, whyever it was lost, before it fails.
   Duration checkpoint_interval = std::chrono::seconds{5};  ///< Of computing, at least.
   std::uint64_t checkpoint_bytes = 1ull << 30;  ///< Of all checkpoints together; 0: none are made.
   Duration offer_wait =
@@ -120,9 +122,21 @@ class Coordinator {
   void stream_result(Job& job, std::uint64_t from);
   void send_inputs(const Worker& worker, const Shard& shard);
   void send_pieces(const Worker& worker, const Shard& shard, const std::vector<Piece>& pieces);
-  void lose_shard(ShardId id, const std::string& reason);
   void drop_shard(ShardId id);
   void end_if_complete(Job& job);
+
+  // Samples whose worker was lost, and those that it may have been lost for: coordinator_losses.cc
+
+  /// Why a shard comes back: whether its samples may have to do with it.
+  enum class Blame : std::uint8_t { kNone, kSamples };
+  void lose_shard(ShardId id, const std::string& reason, Blame blame = Blame::kNone);
+  void fail_sample(Job& job, std::int64_t number, const Worker& worker, Error error);
+  [[nodiscard]] bool may_only_run_alone(const Sample& sample) const;
+  [[nodiscard]] bool is_to_be_quarantined(const Sample& sample) const;
+  [[nodiscard]] bool kept_from_others(const Worker& worker) const;
+  [[nodiscard]] Worker* worker_for_alone(const Job& job, const Sample& sample);
+  void run_alone();
+  void absolve(std::uint64_t boot);
 
   // Scheduling: coordinator_schedule.cc
 
@@ -162,6 +176,7 @@ class Coordinator {
 
   [[nodiscard]] static CostModel::DeviceId device_of(const Worker& worker);
   [[nodiscard]] bool is_static(const Job& job) const;
+  [[nodiscard]] bool can_run(const Worker& worker, const Job& job) const;
   [[nodiscard]] bool takes(const Worker& worker, const Job& job) const;
   [[nodiscard]] double weight_part(const Worker& worker) const;
   [[nodiscard]] static std::int64_t places_of(const Worker& worker, const Job& job,
@@ -231,7 +246,9 @@ class Coordinator {
   void on_hello(PeerId peer, const Hello& hello, const std::string& who);
   void on_attach(PeerId peer, const Attach& attach, const event::FromWorker& event);
   void heard(Worker& worker);
-  void lose_worker(WorkerId id, const std::string& reason);
+  void lose_worker(WorkerId id, const std::string& reason, Blame blame);
+  [[nodiscard]] bool is_hung(const Worker& worker, Duration busy_for);
+  void expel(Worker& worker, Duration busy_for);
   void set_state(Worker& worker, WorkerState state, const std::string& reason);
   [[nodiscard]] double weight_of(const Hello& hello) const;
 
@@ -266,6 +283,7 @@ class Coordinator {
       timers_;  ///< Deadlines of running jobs, retention of finished ones.
   RecentSet<RequestId> tombstones_{
       4096};  ///< Acknowledged requests, so that a late Submit does not run one again.
+  RecentSet<std::uint64_t> expelled_{256};  ///< Boots of workers that hang.
   std::map<std::string, WorkerTotals> totals_;
   std::map<std::string, WorkerStatus> lost_;  ///< The last of each name, for status; bounded.
   std::set<RequestId> progress_due_;
@@ -288,6 +306,9 @@ class Coordinator {
   std::set<RequestId> measured_;  ///< Running jobs whose samples are levelled.
   std::set<RequestId> ready_;     ///< Those of them with samples in the queue.
   std::set<WorkerId> hungry_;     ///< Workers that may have room.
+  std::set<RequestId> struck_;    ///< Jobs with samples that workers were lost with.
+  std::set<RequestId> alone_;     ///< Those of them with samples that wait to run alone.
+  WorkerId kept_free_;            ///< Gets nothing, so that one of these can run on it; or 0.
   std::map<ShardId, Move> moves_;
   std::map<ShardId, Saving> saves_;
   /// All checkpoints: what they stand for, request, sample.

@@ -123,6 +123,7 @@ void Coordinator::give_up_copy(Job& job, std::int64_t number) {
 /// Out of whatever it waits in.
 void Coordinator::take_waiting(Job& job, std::int64_t number) {
   std::erase(job.unplaced, number);
+  if (std::erase(job.alone, number) > 0 && job.alone.empty()) alone_.erase(job.id);
   if (!job.queue.empty()) dequeue(job, number);
   for (auto& [worker, samples] : job.planned) {
     if (std::erase(samples, number) == 0) continue;

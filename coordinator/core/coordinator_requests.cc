@@ -309,7 +309,10 @@ void Coordinator::end(Job& job, const std::optional<Error>& error) {
   unqueue(job);
   job.unplaced.clear();
   job.queue.clear();
+  job.alone.clear();
   ready_.erase(job.id);
+  alone_.erase(job.id);
+  struck_.erase(job.id);
   if (measured_.erase(job.id) > 0) replan_ = replan_ || !measured_.empty();
   for (const ShardId shard : std::set<ShardId>(job.shards)) drop_shard(shard);
   for (std::int64_t i = 0; i < std::ssize(job.samples); ++i) forget_checkpoint(job, i);

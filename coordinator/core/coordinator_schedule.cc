@@ -42,6 +42,10 @@ bool Coordinator::is_static(const Job& job) const {
 }
 
 bool Coordinator::takes(const Worker& worker, const Job& job) const {
+  return !kept_from_others(worker) && can_run(worker, job);
+}
+
+bool Coordinator::can_run(const Worker& worker, const Job& job) const {
   if (worker.state != WorkerState::kLive || worker.weight <= 0) return false;
   if (!job.pinned.empty() && worker.hello.numerics_id != job.pinned) return false;
   const ModelInfo* info = model_of(worker, job.request.model);
@@ -420,7 +424,7 @@ Job* Coordinator::next_job(const Worker& worker) {
 }
 
 void Coordinator::feed_worker(Worker& worker) {
-  if (worker.state != WorkerState::kLive) return;
+  if (worker.state != WorkerState::kLive || kept_from_others(worker)) return;
   const std::int64_t most = most_samples(worker);
   std::map<RequestId, std::vector<std::int64_t>> given;
   std::int64_t held = worker.assigned - worker.leaving + worker.inbound;

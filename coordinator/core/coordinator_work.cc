@@ -38,14 +38,6 @@ Error error_of(const SampleReport& sample) {
   return error;
 }
 
-/// Whether the sample's end was announced and its bytes are still on their way.
-bool is_pending(const Shard& shard, std::int64_t sample) {
-  return std::any_of(shard.pending.begin(), shard.pending.end(), [&](const SamplesDone& message) {
-    return std::any_of(message.samples.begin(), message.samples.end(),
-                       [&](const SampleReport& report) { return report.sample == sample; });
-  });
-}
-
 /// What a shard of `samples` needs of a job's inputs.
 struct ShardInput {
   std::vector<TensorSpec> tensors;
@@ -99,6 +91,13 @@ std::string other_lora(const Request& request, const ModelInfo& reference, const
 }
 
 }  // namespace
+
+bool Shard::is_pending(std::int64_t sample) const {
+  return std::any_of(pending.begin(), pending.end(), [&](const SamplesDone& message) {
+    return std::any_of(message.samples.begin(), message.samples.end(),
+                       [&](const SampleReport& report) { return report.sample == sample; });
+  });
+}
 
 std::vector<Range> rows_of(const std::vector<std::int64_t>& samples, std::uint64_t row_bytes) {
   std::vector<Range> rows;
@@ -239,7 +238,8 @@ void Coordinator::dispatch() {
   for (const auto& [id, queue] : queues_) served.push_back(id);
   for (const WorkerId id : served) {
     Worker* worker = workers_.find(id);
-    if (worker == nullptr || worker->state != WorkerState::kLive) continue;
+    if (worker == nullptr || worker->state != WorkerState::kLive || kept_from_others(*worker))
+      continue;
     while (queues_.contains(id)) {
       const std::int64_t room = std::max<std::int64_t>(worker->hello.credit_samples, 1) -
                                 worker->assigned - worker->inbound;
@@ -364,14 +364,14 @@ void Coordinator::on_samples_done(Worker& worker, const SamplesDone& message) {
     return send(worker.control, Revoke{message.shard});
   const bool seen =
       std::none_of(message.samples.begin(), message.samples.end(), [&](const SampleReport& report) {
-        return shard->open.contains(report.sample) && !is_pending(*shard, report.sample);
+        return shard->open.contains(report.sample) && !shard->is_pending(report.sample);
       });
   if (seen && message.stream_upto <= shard->announced) return;  // sent again
   std::uint64_t rows = 0;
   std::set<std::int64_t> told;
   for (const SampleReport& report : message.samples) {
     rows += report.failed ? 0 : 1;
-    if (!shard->open.contains(report.sample) || is_pending(*shard, report.sample) ||
+    if (!shard->open.contains(report.sample) || shard->is_pending(report.sample) ||
         !told.insert(report.sample).second) {
       return lose_shard(shard->id, "protocol: it reported sample " + std::to_string(report.sample) +
                                        " out of turn");
@@ -514,6 +514,7 @@ void Coordinator::drop_shard(ShardId id) {
     send(worker->control, Revoke{id});
     worker->assigned -= std::ssize(shard.open);
     worker->shards.erase(id);
+    if (worker->lone == id) worker->lone = ShardId{0};
     hungry_.insert(worker->id);
     DeviceTotals& totals = job.devices[worker->hello.name];
     totals.assigned -= std::ssize(shard.open);
@@ -526,52 +527,6 @@ void Coordinator::drop_shard(ShardId id) {
   emit(action::Close{shard.input_stream()});
   emit(action::Close{shard.result_stream()});
   shards_.erase(found);
-}
-
-void Coordinator::lose_shard(ShardId id, const std::string& reason) {
-  const Shard shard = shards_.at(id);
-  Job& job = jobs_.at(shard.request);
-  const Worker& worker = *workers_.find(shard.worker);
-  std::int64_t saved = 0;
-  std::int64_t lost = 0;
-  for (const std::int64_t i : shard.open) {
-    const Sample& sample = job.samples[static_cast<std::size_t>(i)];
-    saved += sample.saved_steps;
-    lost += std::max<std::int64_t>(0, sample.steps - sample.saved_steps);
-  }
-  tell(note::ShardLost{shard.request, id, worker.hello.name, std::ssize(shard.open), reason, saved,
-                       lost});
-  drop_shard(id);
-  for (const std::int64_t i : shard.open) {
-    Sample& sample = job.samples[static_cast<std::size_t>(i)];
-    sample.at = WorkerId{0};
-    sample.steps = sample.saved_steps;
-    if (sample.attempts < options_.max_attempts) {
-      sample.state = SampleState::kWaiting;
-      job.unplaced.push_back(i);
-      continue;
-    }
-    sample.state = SampleState::kFailed;
-    forget_checkpoint(job, i);
-    ++job.failed;
-    SampleReport& report = job.reports[static_cast<std::size_t>(i)];
-    report.sample = i;
-    report.worker = worker.hello.name;
-    report.device = worker.hello.device;
-    report.attempts = sample.attempts;
-    report.failed = true;
-    report.error = {Code::kWorkerLost,
-                    "sample " + std::to_string(i) + " was lost " + std::to_string(sample.attempts) +
-                        " times; the last time " + worker.hello.name + " " + reason,
-                    {}};
-  }
-  if (job.failed > 0 && !job.request.partial) {
-    const auto failed = std::find_if(job.reports.begin(), job.reports.end(),
-                                     [](const SampleReport& report) { return report.failed; });
-    return end(job, failed->error);
-  }
-  place(job);
-  if (job.done + job.failed == job.request.samples) end_if_complete(job);
 }
 
 }  // namespace pa

@@ -10,6 +10,8 @@ namespace pa {
 namespace {
 
 constexpr std::size_t kLostWorkersRemembered = 64;
+/// A pass may take so many times what it was measured to take, if that is more than the lease.
+constexpr double kLeasePasses = 4;
 
 }  // namespace
 
@@ -25,6 +27,7 @@ void Coordinator::on(const event::FromWorker& event) {
   if (worker == nullptr) return send(event.peer, Rehello{});
   heard(*worker);
   if (const auto* beat = std::get_if<Heartbeat>(&event.message)) {
+    if (is_hung(*worker, beat->busy_for)) return expel(*worker, beat->busy_for);
     worker->free_memory_bytes = beat->free_memory_bytes;
     worker->passes = beat->passes;
     compare_holdings(*worker, beat->shards);
@@ -61,8 +64,12 @@ void Coordinator::on(const event::FromWorker& event) {
   } else if (std::holds_alternative<Draining>(event.message)) {
     worker->draining = true;
     set_state(*worker, WorkerState::kDraining, "it asked to leave");
-  } else if (std::holds_alternative<Bye>(event.message)) {
-    lose_worker(worker->id, "left");
+  } else if (const auto* bye = std::get_if<Bye>(&event.message)) {
+    if (bye->fault.empty()) {
+      lose_worker(worker->id, "left", Blame::kNone);
+    } else {
+      lose_worker(worker->id, bye->fault, Blame::kSamples);
+    }
   } else {
     tell(note::ProtocolError{event.peer, "worker " + worker->hello.name + " sent " +
                                              std::string(name_of(event.message))});
@@ -80,6 +87,7 @@ void Coordinator::on_hello(PeerId peer, const Hello& hello, const std::string& w
                           std::to_string(kProtocolVersion) + ": use programs of one version"));
   }
   if (hello.name.empty()) return reject(invalid("a worker must have a name"));
+  if (expelled_.contains(hello.boot)) return reject(internal("it hangs, and is to start anew"));
   if (!who.empty() && !matches_name(who, hello.name)) {
     return reject(invalid("the key of worker " + hello.name + " is for '" + who +
                           "': give it that name, or allow its key another"));
@@ -103,12 +111,16 @@ void Coordinator::on_hello(PeerId peer, const Hello& hello, const std::string& w
     if (!same_process && now_ - namesake->last_heard < options_.liveness.suspect_after) {
       return reject(overloaded("a live worker is named " + hello.name + " already"));
     }
-    lose_worker(namesake->id,
-                same_process ? "connected anew" : "was replaced by a new process of its name");
+    if (same_process) {
+      lose_worker(namesake->id, "connected anew", Blame::kNone);
+    } else {
+      lose_worker(namesake->id, "was replaced by a new process of its name", Blame::kSamples);
+    }
   }
   if (Worker* before = workers_.of_peer(peer))
-    lose_worker(before->id, "said Hello under another name");
+    lose_worker(before->id, "said Hello under another name", Blame::kNone);
 
+  absolve(hello.boot);
   Worker& worker = workers_.add(hello, peer, now_);
   worker.weight = weight_of(hello);
   lost_.erase(hello.name);
@@ -166,11 +178,11 @@ void Coordinator::set_state(Worker& worker, WorkerState state, const std::string
   tell(note::WorkerState{worker.hello.name, std::string(name_of(state)), reason});
 }
 
-void Coordinator::lose_worker(WorkerId id, const std::string& reason) {
+void Coordinator::lose_worker(WorkerId id, const std::string& reason, Blame blame) {
   Worker* worker = workers_.find(id);
   PA_CHECK(worker != nullptr);
   worker->state = WorkerState::kSuspect;  // gets nothing while its shards are given to others
-  while (!worker->shards.empty()) lose_shard(*worker->shards.begin(), reason);
+  while (!worker->shards.empty()) lose_shard(*worker->shards.begin(), reason, blame);
   queues_.erase(id);
   for (auto& [request, job] : jobs_) {
     const auto planned = job.planned.find(id);
@@ -198,10 +210,32 @@ void Coordinator::lose_worker(WorkerId id, const std::string& reason) {
   membership_changed_ = true;
 }
 
+/// Whether a worker that answers has a pass under way for too long.
+bool Coordinator::is_hung(const Worker& worker, Duration busy_for) {
+  const LivenessOptions& limits = options_.liveness;
+  if (busy_for < std::min(limits.lease, limits.first_lease) || worker.shards.empty()) return false;
+  const Job& job = jobs_.at(shards_.at(*worker.shards.begin()).request);
+  const CostModel::Estimate estimate = costs_.estimate(device_of(worker), job.kind, 1);
+  if (estimate.basis != CostBasis::kMeasured || estimate.times->passes_seen() < 3)
+    return busy_for >= limits.first_lease;
+  const std::int64_t rows = std::clamp<std::int64_t>(worker.assigned * job.admitted.rows_per_sample,
+                                                     1, worker.hello.max_rows);
+  const double expected = estimate.times->cost()(rows);
+  return busy_for >= std::max(limits.lease, from_seconds(kLeasePasses * expected));
+}
+
+/// Its process is told to end, and its samples go to others. It is not let in again.
+void Coordinator::expel(Worker& worker, Duration busy_for) {
+  const std::string reason = "made no progress for " + std::to_string(to_seconds(busy_for)) + " s";
+  expelled_.insert(worker.hello.boot);
+  send(worker.control, Rejected{internal("it " + reason + ", and is to start anew")});
+  lose_worker(worker.id, reason, Blame::kSamples);
+}
+
 void Coordinator::on(const event::PeerGone& event) {
   emit(action::ForgetPeer{event.peer});
   if (Worker* worker = workers_.of_peer(event.peer))
-    return lose_worker(worker->id, "its connection is gone");
+    return lose_worker(worker->id, "its connection is gone", Blame::kSamples);
   std::vector<RequestId> given_up;
   for (auto& [id, job] : jobs_) {
     if (job.client != event.peer) continue;

@@ -29,6 +29,13 @@ enum class JobState : std::uint8_t {
 
 enum class SampleState : std::uint8_t { kWaiting, kAssigned, kDone, kFailed };
 
+/// A worker died, hung or broke its device while it had a sample, which may be the sample's doing.
+struct Strike {
+  std::string worker;
+  std::uint64_t boot = 0;  ///< Of its process.
+  std::string reason;
+};
+
 /// One sample of a job. Waiting: queued, planned for a worker or unplaced; assigned: in exactly one shard.
 struct Sample {
   SampleState state = SampleState::kWaiting;
@@ -43,6 +50,7 @@ struct Sample {
   TimePoint saved_at;            ///< Until when what it has done is saved, or was asked for.
   BufferId checkpoint;           ///< Where it goes on if its worker is lost; 0: at its start.
   std::uint64_t checkpoint_bytes = 0;
+  std::vector<Strike> strikes;
 };
 
 /// Order in which jobs get devices: higher priority first, then first come.
@@ -94,6 +102,7 @@ struct Job {
   std::map<WorkerId, std::deque<std::int64_t>>
       planned;                        ///< Waiting samples by the worker they are planned for.
   std::deque<std::int64_t> unplaced;  ///< Waiting samples that no live worker can take.
+  std::deque<std::int64_t> alone;     ///< Waiting samples that may only run alone on a worker.
   /// Waiting samples that any worker may take that has a place: (-steps left, sample), most left first.
   std::set<std::pair<std::int64_t, std::int64_t>> queue;
   PassKind kind;
@@ -147,6 +156,8 @@ struct Shard {
   std::int64_t steps = 0;
   double seconds = 0;
 
+  /// Whether the sample's end was announced, and its bytes are still on their way.
+  [[nodiscard]] bool is_pending(std::int64_t sample) const;
   [[nodiscard]] StreamId input_stream() const { return {StreamKind::kShardInput, request, id}; }
   [[nodiscard]] StreamId result_stream() const { return {StreamKind::kShardResult, request, id}; }
 };

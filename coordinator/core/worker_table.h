@@ -38,6 +38,7 @@ struct Worker {
   std::int64_t places = -1;  ///< Samples it should have at a time, by the plan; -1: as many as fit.
   std::int64_t leaving = 0;  ///< Of those it holds, samples asked to leave.
   std::int64_t inbound = 0;  ///< Samples that are on their way to it from elsewhere.
+  ShardId lone;              ///< Its only shard, of one sample that may not run with others; or 0.
   double overdue = 1;        ///< Its running pass takes so many times what it should, at least.
   TimePoint
       pass_began;  ///< The pass it last told of, or its first work; meaningful if it holds any.
@@ -60,6 +61,8 @@ struct LivenessOptions {
   Duration beat_interval = std::chrono::milliseconds{500};
   Duration suspect_after = std::chrono::milliseconds{1500};
   Duration lost_after = std::chrono::seconds{3};
+  Duration lease = std::chrono::seconds{10};  ///< Of a pass, or four times what it should take.
+  Duration first_lease = std::chrono::minutes{10};  ///< Of one of which nothing is known yet.
 };
 
 /// The workers there are, found by id, name or connection.

@@ -118,6 +118,13 @@ Settings coordinator_settings(CoordinatorConfig& config) {
                     {milliseconds{30}, hours{1}},
                     "Silence after which its samples are given to others. Too short, and work is "
                     "done twice; too long, and batches wait.");
+  settings.duration("heartbeat.lease", config.heartbeat.lease, {milliseconds{100}, hours{24}},
+                    "A worker that answers hangs if one pass takes longer than this, and than four "
+                    "times what it was measured to take: it is told to start anew, and its samples "
+                    "are given to others.");
+  settings.duration("heartbeat.first_lease", config.heartbeat.first_lease,
+                    {milliseconds{100}, hours{24}},
+                    "Likewise for a pass of which nothing was measured yet.");
 
   settings.duration("progress_interval", config.progress_interval, {milliseconds{10}, seconds{60}},
                     "Between two progress messages to a client: what an eye can follow.");
@@ -158,6 +165,11 @@ Settings coordinator_settings(CoordinatorConfig& config) {
       "Of all together, the latest of each sample. Beyond it those are kept that stand for "
       "the longest computing. 0B: none. They count in limits.max_total_bytes.");
 
+  settings.integer(
+      "quarantine_after", config.quarantine_after, {2, 1000},
+      "Workers that die, hang or break their device with one sample before it is given up, which "
+      "fails alone: the rest of its request is delivered. Before the last it runs alone, so that "
+      "no other is blamed. If all were one worker, two more.");
   settings.choice(
       "scheduling", config.scheduling, {"measured", "static"},
       "How samples are shared out: by what passes were measured to cost each device, or "

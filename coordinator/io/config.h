@@ -44,6 +44,8 @@ struct CoordinatorConfig {
     Duration interval = std::chrono::milliseconds{500};
     Duration suspect_after = std::chrono::milliseconds{1500};
     Duration dead_after = std::chrono::seconds{3};
+    Duration lease = std::chrono::seconds{10};        ///< Of one pass.
+    Duration first_lease = std::chrono::minutes{10};  ///< Of one that nothing is known of.
   } heartbeat;
 
   Duration progress_interval = std::chrono::milliseconds{100};
@@ -66,6 +68,7 @@ struct CoordinatorConfig {
     std::uint64_t max_bytes = std::uint64_t{1} << 30;  ///< All together; 0: none.
   } checkpoints;
 
+  std::int64_t quarantine_after = 3;  ///< Workers lost with one sample.
   Scheduling scheduling = Scheduling::kMeasured;
   std::string costs_file;  ///< Where it keeps what passes cost; filled from run_dir, if not given.
   std::map<std::string, double> weights;  ///< Worker's name to weight, instead of its own.

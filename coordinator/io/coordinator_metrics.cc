@@ -76,6 +76,10 @@ CoordinatorMetrics::CoordinatorMetrics(Metrics& metrics)
               .counters("pa_journal_failures_total",
                         "Requests, samples or outcomes that the journal could not keep.")
               .with({})),
+      given_up_(metrics
+                    .counters("pa_samples_given_up_total",
+                              "Samples that failed because workers kept being lost with them.")
+                    .with({})),
       states_(metrics.gauges("pa_worker_state",
                              "1 for the state that a worker is in, 0 for the others.",
                              {"device", "state"})),
@@ -218,6 +222,8 @@ void CoordinatorMetrics::set_messages_rejected(std::uint64_t total) {
 }
 
 void CoordinatorMetrics::journal_failed() { journal_failures_.add(1); }
+
+void CoordinatorMetrics::sample_given_up() { given_up_.add(1); }
 
 void CoordinatorMetrics::set_stream_bytes(std::uint64_t sent, std::uint64_t received) {
   const std::array<std::uint64_t, 2> totals{sent, received};

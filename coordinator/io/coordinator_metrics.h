@@ -59,6 +59,9 @@ class CoordinatorMetrics {
   /// Of all checkpoints that are held.
   void set_checkpoint_bytes(std::uint64_t bytes);
 
+  /// A sample that workers kept being lost with.
+  void sample_given_up();
+
   // Messages.
   void transferred(const std::string& device, TransferDirection direction, TransferKind kind,
                    std::uint64_t bytes);
@@ -95,6 +98,7 @@ class CoordinatorMetrics {
   CounterFamily retries_;
   CounterMetric rejected_;
   CounterMetric journal_failures_;
+  CounterMetric given_up_;
   std::uint64_t rejected_total_ = 0;
   std::vector<CounterMetric> stream_bytes_;  // By direction.
   std::array<std::uint64_t, 2> stream_bytes_total_{};

@@ -163,6 +163,13 @@ void CoordinatorNotes::on(const note::SampleMoved& note) {
                              {"seconds", note.seconds}});
 }
 
+void CoordinatorNotes::on(const note::SampleGivenUp& note) {
+  metrics_.sample_given_up();
+  log_error(
+      "sample.given_up",
+      {{"request", to_string(note.request)}, {"sample", note.sample}, {"reason", note.reason}});
+}
+
 void CoordinatorNotes::on(const note::DeviceSlow& note) {
   log_warning("device.slow", {{"worker", note.worker}, {"factor", note.factor}});
 }

@@ -52,7 +52,7 @@ class Points {
       Point& point = found->second;
       ++point.hits;
       if (point.hits < point.from) return 0;
-      const bool once = point.action == "kill" || point.action == "sleep";
+      const bool once = point.action != "enospc" && point.action != "eio";
       if (once && point.hits > point.from) return 0;
       action = point.action;
     }
@@ -62,6 +62,7 @@ class Points {
       std::this_thread::sleep_for(std::chrono::milliseconds{100});
       return 0;
     }
+    while (action == "hang") std::this_thread::sleep_for(std::chrono::hours{1});
     if (action == "kill") ::kill(::getpid(), SIGKILL);
     broken(__FILE__, __LINE__, "PA_FAILPOINTS: no action '" + action + "'");
   }

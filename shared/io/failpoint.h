@@ -3,8 +3,8 @@
 /// Places where tests make a process fail. Compiled in, and off unless the environment variable
 /// PA_FAILPOINTS names some when the process starts: "journal.commit=kill@3,journal.sync=enospc".
 ///
-/// After the name: `kill` (SIGKILL to oneself), `enospc` or `eio` (the operation fails so), or
-/// `sleep` (100 ms). `@N`: kill and sleep at the Nth time only, errors from the Nth time on.
+/// After the name: `kill` (SIGKILL to oneself), `enospc` or `eio` (the operation fails so), `sleep`
+/// (100 ms), or `hang` (for ever). `@N`: errors from the Nth time on, the others at that time only.
 namespace pa {
 
 namespace detail {

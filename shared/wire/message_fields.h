@@ -535,7 +535,10 @@ struct Fields<Draining> {
 
 template <>
 struct Fields<Bye> {
-  static void visit(auto& v, auto& m) { v.need("worker", m.worker); }
+  static void visit(auto& v, auto& m) {
+    v.need("worker", m.worker);
+    v.may("fault", m.fault);
+  }
 };
 
 }  // namespace pa::wire

@@ -454,6 +454,8 @@ struct Draining {
 /// worker -> coordinator on control: gone, on purpose.
 struct Bye {
   WorkerId worker;
+  std::string fault =
+      {};  ///< What broke, perhaps because of a sample it had; empty: it was asked to leave.
 };
 
 using Message =

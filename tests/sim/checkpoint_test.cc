@@ -107,6 +107,7 @@ TEST(Checkpoints, SurviveLossDoublingAndDeathAgainAndAgain) {
     options.network.reordering = true;
     options.network.jitter = 5ms;
     options.coordinator.max_attempts = 1000;
+    options.coordinator.strikes = 1000;
     SimCluster sim(options);
     sim.advance(3s);
     const RequestId request = sim.submit({.samples = 5, .steps = 400, .row_floats = 64});

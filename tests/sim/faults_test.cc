@@ -56,8 +56,8 @@ void run_through(const Weather& weather, std::uint64_t seed) {
   options.network.chunk_bytes = 1 << 12;
   options.streams.chunk_bytes = 1 << 12;
   options.streams.window_bytes = 1 << 14;
-  options.coordinator.max_attempts =
-      100;  // faults here kill far more often than any real cluster's
+  // Faults here kill far more often than any real cluster's.
+  options.coordinator.strikes = 12;
   options.credit_samples = 6;
   options.durable_journal = seed % 2 == 0;
   SimCluster sim(options);

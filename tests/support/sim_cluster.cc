@@ -8,6 +8,7 @@
 namespace pa {
 namespace {
 
+constexpr Duration kRestart = std::chrono::seconds{1};  // A supervisor's patience.
 constexpr int kTurnsWithoutTime = 10000;  // A cluster that never comes to rest is broken.
 
 Buffer zeroed(std::uint64_t bytes) {
@@ -24,6 +25,7 @@ struct SimCluster::Worker {
   double weight = 1;
   SimCompute::Speed speed;
   bool stopped = false;
+  std::optional<TimePoint> again;  ///< When its supervisor starts it.
   std::unique_ptr<ClientTransport> control;
   std::unique_ptr<ClientTransport> data;
   std::unique_ptr<SimCompute> compute;
@@ -97,6 +99,7 @@ void SimCluster::start_worker(Worker& worker) {
   model.identity = "sha256:0";
   options.hello.models = {model};
   worker.stopped = false;
+  worker.again.reset();
   worker.control = network_->connect(Channel::kWorkerControl);
   worker.data = network_->connect(Channel::kWorkerData);
   worker.compute = std::make_unique<SimCompute>(worker.speed, options_.seed * 1000 + boots_);
@@ -107,8 +110,9 @@ void SimCluster::start_worker(Worker& worker) {
   worker.node->tell(worker_event::Ready{}, now_);
 }
 
-void SimCluster::kill_worker(std::size_t index) {
-  Worker& worker = *workers_.at(index);
+void SimCluster::kill_worker(std::size_t index) { end(*workers_.at(index)); }
+
+void SimCluster::end(Worker& worker) {
   if (worker.compute) steps_of_killed_ += worker.compute->steps_done();
   worker.node.reset();
   worker.control.reset();
@@ -256,16 +260,14 @@ void SimCluster::turn_all() {
     network_->advance_to(now_);
     bool more = coordinator_->turn(now_);
     for (const std::unique_ptr<Worker>& worker : workers_) {
+      if (worker->again && now_ >= *worker->again) start_worker(*worker);
       if (!worker->node || worker->stopped) continue;
       worker->compute->advance_to(now_);
       more = worker->node->turn(now_) || more;
-      if (worker->node->exited()) {
-        steps_of_killed_ += worker->compute->steps_done();
-        worker->node.reset();
-        worker->control.reset();
-        worker->data.reset();
-        worker->compute.reset();
-      }
+      const auto& exited = worker->node->exited();
+      if (!exited && !worker->compute->died()) continue;
+      if (!exited || exited->status != 0) worker->again = now_ + kRestart;
+      end(*worker);
     }
     for (const auto& [id, client] : clients_) turn(*client);
     if (more) continue;
@@ -281,6 +283,7 @@ std::optional<TimePoint> SimCluster::next_event() const {
   };
   consider(coordinator_->next_deadline());
   for (const std::unique_ptr<Worker>& worker : workers_) {
+    consider(worker->again);
     if (!worker->node || worker->stopped) continue;
     consider(worker->node->next_deadline());
     consider(worker->compute->next_event());

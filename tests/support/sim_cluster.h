@@ -19,6 +19,8 @@ namespace pa {
 /// A whole cluster in one process on simulated time: the real cores, nodes, codec and streams, on a simulated network
 /// and simulated devices. Equal options and calls give equal runs.
 ///
+/// A worker that dies of a sample, or ends with an error, is started again a second later.
+///
 /// Invariants of all cores are checked at every event.
 class SimCluster {
  public:
@@ -118,6 +120,7 @@ class SimCluster {
 
   void start_coordinator();
   void start_worker(Worker& worker);
+  void end(Worker& worker);
   void turn_all();
   void turn(Client& client);
   [[nodiscard]] std::optional<TimePoint> next_event() const;

@@ -107,12 +107,31 @@ std::optional<EngineReport> SimCompute::poll() {
 void SimCompute::advance_to(TimePoint now) {
   now_ = std::max(now_, now);
   while (pass_ends_ && *pass_ends_ <= now_) {
+    if (is_deadly()) return die();
     end_pass();
     begin_pass();
   }
 }
 
+bool SimCompute::is_deadly() const {
+  return std::any_of(pass_.begin(), pass_.end(), [&](const auto& place) {
+    const auto shard = std::find_if(shards_.begin(), shards_.end(), [&](const Shard& held) {
+      return held.job.shard == place.first;
+    });
+    return shard != shards_.end() &&
+           shard->job.samples[static_cast<std::size_t>(place.second)] == speed_.deadly;
+  });
+}
+
+void SimCompute::die() {
+  pass_ends_.reset();
+  hangs_ = true;
+  died_ = speed_.death == Death::kExit;
+  if (speed_.death == Death::kBreak) reports_.emplace_back(DeviceBroken{internal("a bad access")});
+}
+
 void SimCompute::begin_pass() {
+  if (hangs_) return;
   pass_.clear();
   pass_ends_.reset();
   for (const Shard& shard : shards_) {

@@ -17,12 +17,15 @@ namespace pa {
 /// A sample that leaves takes its mark and its steps along; where it goes on, they must be its own.
 class SimCompute : public ComputeLink {
  public:
+  enum class Death : std::uint8_t { kExit, kBreak, kHang };
   struct Speed {
     Duration fixed = std::chrono::milliseconds{5};
     Duration per_row = std::chrono::milliseconds{10};
     std::int64_t max_rows = 8;
     double jitter = 0;             ///< A pass takes this part more or less (standard deviation).
     std::int64_t memory_rows = 0;  ///< Rows that find memory; 0: all.
+    std::int64_t deadly = -1;      ///< A pass with the sample of this index never ends; -1: none.
+    Death death = Death::kExit;    ///< What becomes of the process then.
   };
 
   explicit SimCompute(Speed speed, std::uint64_t seed = 1) : speed_(speed), random_(seed) {}
@@ -41,6 +44,8 @@ class SimCompute : public ComputeLink {
 
   /// Ends passes that are over at `now`, and begins the next.
   void advance_to(TimePoint now);
+  /// The process is to vanish now.
+  [[nodiscard]] bool died() const { return died_; }
   /// When the running pass ends; nullopt if idle.
   [[nodiscard]] std::optional<TimePoint> next_event() const { return pass_ends_; }
 
@@ -61,6 +66,8 @@ class SimCompute : public ComputeLink {
   };
 
   void begin_pass();
+  [[nodiscard]] bool is_deadly() const;
+  void die();
   void end_pass();
   [[nodiscard]] Shape row_shape() const;
   void depart(Shard& shard, std::int64_t row);
@@ -78,6 +85,8 @@ class SimCompute : public ComputeLink {
   std::mt19937_64 random_;
   std::int64_t row_limit_ = 1 << 20;  ///< Learned from passes that found no memory.
   std::int64_t steps_done_ = 0;
+  bool died_ = false;
+  bool hangs_ = false;
   std::deque<EngineReport> reports_;
 };
 

@@ -32,9 +32,10 @@ struct Reported {
   EngineReport report;
   bool in_place = false;  ///< The rows that it tells of were written to shared memory.
 };
-/// The device's free memory, measured now and then; -1 unknown.
+/// What the device is like, now and then.
 struct Measured {
-  std::int64_t free_memory_bytes = -1;
+  std::int64_t free_memory_bytes = -1;  ///< -1 unknown.
+  bool loading = false;                 ///< It reads files; that counts for no pass.
 };
 /// No memory could be had for a shard's inputs.
 struct NoMemory {

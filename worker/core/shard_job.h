@@ -82,7 +82,12 @@ struct PreviewMade {
   std::vector<std::uint8_t> rgb;  ///< [height, width, 3].
 };
 
-using EngineReport =
-    std::variant<RowsFinished, ShardMoved, PassDone, SampleLeft, SampleSaved, PreviewMade>;
+/// The device answers no more, and will not before the process is started anew. The last report.
+struct DeviceBroken {
+  Error error;
+};
+
+using EngineReport = std::variant<RowsFinished, ShardMoved, PassDone, SampleLeft, SampleSaved,
+                                  PreviewMade, DeviceBroken>;
 
 }  // namespace pa

@@ -163,6 +163,7 @@ class WorkerCore {
   void on_report(const SampleLeft& left);
   void on_report(const SampleSaved& saved);
   void on_report(const PreviewMade& preview);
+  void on_report(const DeviceBroken& broken);
   void on_yield(const Yield& yield);
   void on_save(const Save& save);
   void end_saving(Held& held, std::int64_t sample);

@@ -117,8 +117,18 @@ void WorkerCore::leave_if_drained() {
   emit(worker_action::Exit{0, "drained"});
 }
 
+/// A new process may do what this one no longer can.
+void WorkerCore::on_report(const DeviceBroken& broken) {
+  const std::string fault = "its device broke: " + broken.error.message;
+  if (state_ == SessionState::kLive) control(Bye{id_, fault});
+  state_ = SessionState::kGone;
+  drop_all(fault);
+  emit(worker_action::Exit{1, fault});
+}
+
 void WorkerCore::on(const worker_event::Measured& event) {
   free_memory_bytes_ = event.free_memory_bytes;
+  if (event.loading && busy_since_) busy_since_ = now_;
 }
 
 void WorkerCore::on(const worker_event::Tick&) {

@@ -6,15 +6,18 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <map>
 #include <string>
 #include <thread>
 #include <utility>
 
+#include "shared/io/failpoint.h"
 #include "worker/engine/row_choice.h"
 #include "worker/engine/row_memory.h"
 #include "worker/engine/shard_run.h"
 #include "worker/engine/stacked_rows.h"
+#include "worker/models/device.h"
 #include "worker/models/model_store.h"
 #include "worker/models/tensors.h"
 #include "worker/models/torch_errors.h"
@@ -62,6 +65,18 @@ std::vector<bool> finite_rows(const at::Tensor& answer) {
   return finite;
 }
 
+/// Where tests make a pass fail, and those with one sample: "sample.7=kill". See failpoint.h.
+Status injected_faults(const std::vector<PassRow>& pass) {
+  if (!detail::failpoints_on) return {};
+  if (const int error = failpoint("device.error")) return internal(std::strerror(error));
+  (void)failpoint("device.pass");
+  for (const PassRow& row : pass) {
+    const std::int64_t sample = row.shard->job().samples[static_cast<std::size_t>(row.row)];
+    (void)failpoint(("sample." + std::to_string(sample)).c_str());
+  }
+  return {};
+}
+
 }  // namespace
 
 struct Engine::State {
@@ -93,6 +108,7 @@ struct Engine::State {
   std::vector<PassRow> choose();
   void evaluate(const std::vector<PassRow>& pass, std::vector<EngineReport>& out);
   Result<at::Tensor> forward(const std::vector<PassRow>& pass, PassDone& done);
+  bool is_broken(const Error& error, std::vector<EngineReport>& out) const;
   void sleep_like_sim(Clock::time_point start, std::size_t rows) const;
 };
 
@@ -260,8 +276,12 @@ Result<at::Tensor> Engine::State::forward(const std::vector<PassRow>& pass, Pass
                       std::to_string(options.sim->memory_rows) + " rows");
   }
   const Clock::time_point before = Clock::now();
-  PA_ASSIGN(const bool switched, replica.loras.put_on(pass.front().shard->job().body.loras));
-  if (switched) done.switch_seconds = seconds_since(before);
+  {
+    const LoadingMark loading = models.mark_loading();
+    PA_ASSIGN(const bool switched, replica.loras.put_on(pass.front().shard->job().body.loras));
+    if (switched) done.switch_seconds = seconds_since(before);
+  }
+  PA_TRY(injected_faults(pass));
   const Rows rows = stacker.stack(queries, device);
   const Clock::time_point start = Clock::now();
   PA_ASSIGN(at::Tensor result, replica.network->forward(rows));
@@ -272,6 +292,15 @@ Result<at::Tensor> Engine::State::forward(const std::vector<PassRow>& pass, Pass
                     "; expected F32 " + to_string(rows.x.sizes().vec()));
   }
   return result.contiguous();
+}
+
+/// Whether the device is lost, rather than the pass wrong; if so, says so.
+bool Engine::State::is_broken(const Error& error, std::vector<EngineReport>& out) const {
+  if (error.code != Code::kInternal) return false;
+  const Status alive = try_device(models.device());
+  if (alive.ok()) return false;
+  out.emplace_back(DeviceBroken{internal(error.message + "; then: " + alive.error().message)});
+  return true;
 }
 
 void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<EngineReport>& out) {
@@ -290,6 +319,7 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
     out.emplace_back(std::move(done));
     return;
   }
+  if (!answer.ok() && is_broken(answer.error(), out)) return;
   if (answer.ok()) memory.fitted(shape, count);
   const Status taken = guarded<void>([&]() -> Status {
     const std::vector<bool> finite =
@@ -307,6 +337,7 @@ void Engine::State::evaluate(const std::vector<PassRow>& pass, std::vector<Engin
     return {};
   });
   if (!taken.ok()) {
+    if (is_broken(taken.error(), out)) return;
     for (const PassRow& each : pass) each.shard->fail(each.row, taken.error());
   }
   sleep_like_sim(start, pass.size());

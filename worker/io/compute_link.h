@@ -26,6 +26,8 @@ class ComputeLink {
   [[nodiscard]] virtual std::optional<EngineReport> poll() = 0;
   /// Device memory free, in bytes; -1 unknown.
   [[nodiscard]] virtual std::int64_t free_memory_bytes() const = 0;
+  /// Files are being read onto the device, however long that takes: no pass runs.
+  [[nodiscard]] virtual bool is_loading() const { return false; }
 };
 
 }  // namespace pa

@@ -2,6 +2,7 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 
@@ -71,6 +72,7 @@ std::int64_t ComputeThread::free_memory_bytes() const {
 
 void ComputeThread::main() {
   const c10::InferenceMode inference;
+  options_.store.loading = &is_loading_;
   ModelStore store(options_.device, options_.store);
   Result<ComputeReady> ready = start(store);
   const bool good = ready.ok();
@@ -104,10 +106,14 @@ void ComputeThread::serve(Engine& engine) {
   while (obey(engine)) {
     reports.clear();
     engine.pass(reports);
+    const bool broken = std::any_of(reports.begin(), reports.end(), [](const auto& made) {
+      return std::holds_alternative<DeviceBroken>(made);
+    });
     for (EngineReport& made : reports) {
       if (!report(std::move(made))) return;
     }
     wakeup_.signal();
+    if (broken) return;  // Whatever else the device says is not to be believed.
   }
 }
 

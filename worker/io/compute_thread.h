@@ -61,6 +61,7 @@ class ComputeThread : public ComputeLink {
   void save(ShardId shard, std::int64_t sample) override;
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override;
+  [[nodiscard]] bool is_loading() const override { return is_loading_; }
 
  private:
   struct Leave {
@@ -91,6 +92,7 @@ class ComputeThread : public ComputeLink {
   std::string loading_ GUARDED_BY(loading_mutex_);
   std::atomic<bool> started_ = false;
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> is_loading_ = false;
   std::thread thread_;
 };
 

@@ -29,6 +29,7 @@ class MeteredCompute : public ComputeLink {
   void save(ShardId shard, std::int64_t sample) override { device_.save(shard, sample); }
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override;
+  [[nodiscard]] bool is_loading() const override { return device_.is_loading(); }
 
  private:
   ComputeLink& device_;

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <optional>
 
+#include "shared/io/failpoint.h"
 #include "worker/models/tensors.h"
 #include "worker/models/torch_errors.h"
 
@@ -102,6 +103,15 @@ Status start_device(const Device& device, std::int64_t threads) {
   });
   if (tried.ok()) return {};
   return unavailable("device " + to_string(device) + " cannot be used: " + tried.error().message);
+}
+
+Status try_device(const Device& device) {
+  if (const int error = failpoint("device.error")) return internal(std::strerror(error));
+  return guarded<void>([&]() -> Status {
+    const at::Tensor ones = at::ones({2}, at::TensorOptions(torch_device(device)));
+    if (ones.sum().item<float>() == 2) return {};
+    return internal("device " + to_string(device) + " computes wrong sums");
+  });
 }
 
 std::string device_name(const Device& device) {

@@ -43,6 +43,10 @@ struct Device {
 /// Any thread, after start_device().
 [[nodiscard]] std::int64_t free_memory_bytes(const Device& device);
 
+/// Computes a sum on the device. An error says that it is lost for this process, as after an illegal
+/// memory access, rather than that what it was asked for was wrong.
+[[nodiscard]] Status try_device(const Device& device);
+
 /// Gives memory that no tensor uses any more back to the device.
 void release_cached_memory(const Device& device);
 

@@ -196,6 +196,7 @@ Result<std::shared_ptr<Replica>> ModelStore::acquire(std::string_view model) {
   }
   if (entry->replica == nullptr) {
     const c10::InferenceMode guard;
+    const LoadingMark loading = mark_loading();
     PA_TRY(load(*entry, {}));
   }
   entry->last_used = ++uses_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -20,6 +21,24 @@ struct StoreOptions {
   /// Device memory that replicas may take together; 0: nine tenths of what is free when the first
   /// folder is read. On a CPU, weights that alias their files are not counted.
   std::int64_t memory_bytes = 0;
+  /// Set while the store, or whoever holds a LoadingMark of it, reads files; nullptr: nobody asks.
+  std::atomic<bool>* loading = nullptr;
+};
+
+/// Says for as long as it lives that files are being read. See StoreOptions::loading.
+class LoadingMark {
+ public:
+  explicit LoadingMark(std::atomic<bool>* mark) : mark_(mark) {
+    if (mark_ != nullptr) *mark_ = true;
+  }
+  ~LoadingMark() {
+    if (mark_ != nullptr) *mark_ = false;
+  }
+  LoadingMark(const LoadingMark&) = delete;
+  LoadingMark& operator=(const LoadingMark&) = delete;
+
+ private:
+  std::atomic<bool>* mark_;
 };
 
 /// A model that cannot be used here.
@@ -71,6 +90,7 @@ class ModelStore {
   [[nodiscard]] Replica* find(std::string_view model);
 
   [[nodiscard]] const Device& device() const { return device_; }
+  [[nodiscard]] LoadingMark mark_loading() const { return LoadingMark(options_.loading); }
 
  private:
   struct Entry {
