@@ -56,6 +56,11 @@ stage() {
   fi
 }
 
+# The Python that has NumPy, as in tests/CMakeLists.txt.
+test_python() {
+  python3 -c 'import numpy' 2> /dev/null && echo python3 || echo /usr/bin/python3
+}
+
 # build_and_test PRESET CTEST_ARGUMENTS...
 build_and_test() {
   local preset=$1
@@ -79,7 +84,7 @@ fi
 if ((${#failed[@]} == 0)); then
   if [[ -n $full ]]; then
     PA_FULL_SIZE=1 PA_SIM_SEEDS=${PA_SIM_SEEDS:-1..200} build_and_test "$preset"
-    stage "chaos" env PA_BIN_DIR="$PWD/build/$preset/bin" python3 -B tests/chaos/chaos.py --requests 300 || true
+    stage "chaos" env PA_BIN_DIR="$PWD/build/$preset/bin" "$(test_python)" -B tests/chaos/chaos.py --requests 300 || true
     for sanitized in asan tsan; do
       build_and_test "$sanitized" --label-regex '^(unit|contract|sim)$'
     done

@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """Real processes under real faults, from a seed: nothing lost, nothing wrong, nothing twice, nothing hangs.
 
-Starts a coordinator with a journal and workers with the digits, runs batches of them in deterministic mode, and
-meanwhile kills and stops workers, kills the coordinator, fills its disk, and kills and restarts clients. Every result
-must equal, bit for bit, what an undisturbed worker makes of the same request. Ends with exit code 1, and the seed, if
-any does not.
+Starts a coordinator with a journal and workers with the digits, half of them on other boxes (network namespaces, which
+need root), runs batches in deterministic mode, and meanwhile kills and stops workers, kills the coordinator, fills its
+disk, cuts links both ways or one way, and kills and restarts clients. Every result must equal, bit for bit, what an
+undisturbed worker makes of the same request. Ends with exit code 1, and the seed, if any does not.
+
+A soak, in which no daemon is killed and none may grow:
+  chaos.py --minutes 60 --faults "worker stopped,client killed,link cut,one-way cut"
 """
 
 import argparse
+import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -23,7 +28,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 
 from cluster import BIN, DONE, MODELS, UNAVAILABLE, Daemon, Result, environment, pa, short_folder  # noqa: E402
 
-KINDS = ("worker killed", "worker stopped", "coordinator killed", "disk filled", "client killed")
+from links import COORDINATOR, Links, within  # noqa: E402
+from processes import Watch  # noqa: E402
+
+# Kinds of faults, and how often each comes.
+FAULTS = {"worker killed": 4, "worker stopped": 3, "coordinator killed": 2, "disk filled": 1, "client killed": 4}
+LINK_FAULTS = {"link cut": 2, "one-way cut": 2, "link spoiled": 2}
+OF_WORKERS = ("worker killed", "worker stopped", "link cut", "one-way cut")  # Their samples have to run elsewhere.
+PORT = 9460
 RESTART_AFTER = 0.3  # Seconds until a supervisor would have noticed.
 RETENTION = 20  # Seconds that a result waits whose acknowledgement was lost.
 HANG = 180.0  # Seconds within which any request must end, faults or not.
@@ -89,30 +101,52 @@ class Supervised:
             except subprocess.TimeoutExpired:
                 self.daemon.__exit__()
 
-    def resident(self):
-        """Bytes of memory."""
-        status = pathlib.Path(f"/proc/{self.daemon.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
-
 
 class Cluster:
-    """A coordinator and workers in one folder."""
+    """A coordinator and workers in one folder; the later half of them behind `links`, if there are any."""
 
-    def __init__(self, folder, workers):
+    def __init__(self, folder, workers, links=None):
         self.folder, self.endpoint = folder, f"ipc://{folder}/run/client.sock"
-        self.coordinator = Supervised(lambda failpoints: Daemon(
-            "pa-coordinator", folder, f"run_dir={folder}/run", f"journal.folder={folder}/journal",
-            f"retention.duration={RETENTION}s", failpoints=failpoints,
-        ))
+        self.links, self.log = links, []
+        self.boxed = range(workers - len(links.boxes), workers) if links else ()
+        if links:
+            for arguments in (["--name", "coordinator"], ["--name", "box", "--allow-worker", "w*"]):
+                assert pa("keygen", "--out", folder / "keys", *arguments).returncode == DONE
+        self.coordinator = Supervised(self.start_coordinator)
         self.workers = [Supervised(self.worker(index)) for index in range(workers)]
+
+    def start_coordinator(self, failpoints):
+        self.keep_log()
+        tcp = [f"tcp.address=tcp://{COORDINATOR}:{PORT}", f"tcp.keys={self.folder}/keys"] if self.links else []
+        return Daemon(
+            "pa-coordinator", self.folder, f"run_dir={self.folder}/run", f"journal.folder={self.folder}/journal",
+            f"retention.duration={RETENTION}s", "log.level=debug",
+            "quarantine_after=100",  # Here no sample is to blame, ever.
+            *tcp, failpoints=failpoints, prefix=within(self.links.hub) if self.links else [],
+        )
 
     def worker(self, index):
         home = self.folder / f"worker-{index}"
         home.mkdir()
+        if index in self.boxed:
+            prefix = within(self.links.boxes[index - self.boxed[0]])
+            connect = [f"connect.address=tcp://{COORDINATOR}:{PORT}", f"connect.keys={self.folder}/keys/box.secret"]
+        else:
+            prefix, connect = [], [f"connect.run_dir={self.folder}/run"]
         return lambda failpoints: Daemon(
-            "pa-worker", home, f"connect.run_dir={self.folder}/run", f"name=w{index}", f"models={MODELS}", "threads=1",
-            "limits.credit_samples=4", failpoints=failpoints,
+            "pa-worker", home, *connect, f"name=w{index}", f"models={MODELS}", "threads=1", "limits.credit_samples=4",
+            failpoints=failpoints, prefix=prefix,
         )
+
+    def keep_log(self):
+        """What the coordinator has said, of shards, before a new one says more."""
+        with contextlib.suppress(FileNotFoundError):
+            for line in (self.folder / "pa-coordinator.log").read_text().splitlines():
+                if '"event":"shard.' in line:
+                    with contextlib.suppress(json.JSONDecodeError):  # It was killed while it wrote.
+                        event = json.loads(line)
+                        event["at"] = datetime.datetime.fromisoformat(event["ts"].replace("Z", "+00:00")).timestamp()
+                        self.log.append(event)
 
     def __enter__(self):
         answer = pa("status", "--connect", self.endpoint, "--wait", HANG, limit=HANG)
@@ -138,6 +172,10 @@ class Clients:
         self.threads = [threading.Thread(target=self.loop, args=(number,)) for number in range(count)]
         for thread in self.threads:
             thread.start()
+
+    def start_no_more(self):
+        with self.lock:
+            self.total = self.started
 
     def finished(self):
         return not any(thread.is_alive() for thread in self.threads)
@@ -222,32 +260,62 @@ def run_calm(cluster, wanted, total, seed):
     return clients.samples / (time.monotonic() - begin)
 
 
-def put_faults(cluster, clients, rate, random_, counts):
+class Faults:
     """Faults at random times, until the clients are done."""
-    repairs = []
-    while not clients.finished():
-        time.sleep(random_.expovariate(rate))
-        kind = random_.choices(KINDS, weights=(4, 3, 2, 1, 4))[0]
-        if kind == "worker killed":
-            act = (random_.choice(cluster.workers).kill, ())
-        elif kind == "worker stopped":
-            act = (random_.choice(cluster.workers).stop, (random_.uniform(1, 10),))
-        elif kind == "coordinator killed":
-            act = (cluster.coordinator.kill, ())
-        elif kind == "disk filled":
-            act = (fill_disk, (cluster.coordinator, f"journal.commit=enospc@{random_.randint(2, 40)}"))
-        else:
-            act = (clients.kill_one, (random_,))
-        repairs = [repair for repair in repairs if repair.is_alive()]
-        if len(repairs) < 3:  # Of four workers one is always left.
-            repairs.append(threading.Thread(target=act[0], args=act[1]))
-            repairs[-1].start()
-            counts[kind] += 1
-        for process in (*cluster.workers, cluster.coordinator):
-            if not process.lock.locked():
-                process.mend()
-    for repair in repairs:
-        repair.join()
+
+    def __init__(self, cluster, kinds, rate, random_):
+        self.cluster, self.kinds, self.rate, self.random = cluster, kinds, rate, random_
+        self.counts, self.of_workers = dict.fromkeys(kinds, 0), []
+
+    def put(self, clients):
+        repairs = []
+        while not clients.finished():
+            time.sleep(self.random.expovariate(self.rate))
+            kind = self.random.choices(list(self.kinds), weights=list(self.kinds.values()))[0]
+            act = self.choose(kind, clients)
+            repairs = [repair for repair in repairs if repair.is_alive()]
+            if len(repairs) < 3:  # Of four workers one is always left.
+                repairs.append(threading.Thread(target=act[0], args=act[1:]))
+                repairs[-1].start()
+                self.counts[kind] += 1
+            for process in (*self.cluster.workers, self.cluster.coordinator):
+                if not process.lock.locked():
+                    process.mend()
+        for repair in repairs:
+            repair.join()
+
+    def choose(self, kind, clients):
+        """A function and its arguments."""
+        cluster, random_ = self.cluster, self.random
+        index = random_.choice(cluster.boxed if kind in LINK_FAULTS else range(len(cluster.workers)))
+        if kind in OF_WORKERS:
+            self.of_workers.append((time.time(), f"w{index}"))
+        cable = index - cluster.boxed[0] if kind in LINK_FAULTS else None
+        return {
+            "worker killed": lambda: (cluster.workers[index].kill,),
+            "worker stopped": lambda: (cluster.workers[index].stop, random_.uniform(1, 10)),
+            "coordinator killed": lambda: (cluster.coordinator.kill,),
+            "disk filled": lambda: (
+                fill_disk, cluster.coordinator, f"journal.commit=enospc@{random_.randint(2, 40)}"),
+            "client killed": lambda: (clients.kill_one, random_),
+            "link cut": lambda: (cluster.links.cut, cable, random_.uniform(0.5, 8)),
+            "one-way cut": lambda: (
+                cluster.links.cut_one_way, cable, random_.uniform(0.5, 8), random_.random() < 0.5),
+            "link spoiled": lambda: (cluster.links.spoil, cable, random_.uniform(2, 8)),
+        }[kind]()
+
+    def until_run_again(self):
+        """Seconds from faults of workers that lost samples, to the moment when others were given them."""
+        log = sorted(self.cluster.log, key=lambda event: event["at"])
+        seconds = []
+        for at, name in self.of_workers:
+            lost = next((event for event in log if event["event"] == "shard.lost" and event["worker"] == name
+                         and at < event["at"] < at + 12), None)
+            again = lost and next((event for event in log if event["event"] == "shard.assigned"
+                                   and event["at"] >= lost["at"] and event["attempt"] > 1), None)
+            if again:
+                seconds.append(again["at"] - at)
+        return seconds
 
 
 def fill_disk(coordinator, failpoints):
@@ -257,12 +325,18 @@ def fill_disk(coordinator, failpoints):
     coordinator.kill()
 
 
+def percentile(values, part):
+    return sorted(values)[min(int(len(values) * part), len(values) - 1)] if values else float("nan")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--minutes", type=float, help="as long as this instead, with as many requests as it takes")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--rate", type=float, default=1.0, help="faults a second")
+    parser.add_argument("--faults", help="only these kinds, with commas between them")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     random_ = random.Random(options.seed)
@@ -274,13 +348,27 @@ def main():
             assert answer.returncode == DONE, answer.stderr
             wanted.append((specification, Result(out).values.tobytes()))
 
-    with short_folder() as folder, Cluster(folder, options.workers) as cluster:
-        calm = run_calm(cluster, wanted, min(options.requests, max(options.requests // 10, 20)), options.seed + 1)
-        before = cluster.coordinator.resident()
-        counts = dict.fromkeys(KINDS, 0)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(short_folder())
+        links = stack.enter_context(Links(options.workers // 2)) if Links.possible() else None
+        kinds = {**FAULTS, **(LINK_FAULTS if links else {})}
+        if links and not links.has_netem:
+            del kinds["link spoiled"]
+            print("this kernel has no netem: links are cut, and not slow or lossy")
+        if options.faults:
+            kinds = {kind: kinds[kind] for kind in options.faults.split(",") if kind in kinds}
+        cluster = stack.enter_context(Cluster(folder, options.workers, links))
+        total = options.requests if options.minutes is None else sys.maxsize
+        calm = run_calm(cluster, wanted, max(min(total, 1000) // 10, 20), options.seed + 1)
+        faults = Faults(cluster, kinds, options.rate, random_)
         begin = time.monotonic()
-        clients = Clients(cluster, wanted, options.requests, options.seed)
-        put_faults(cluster, clients, options.rate, random_, counts)
+        clients = Clients(cluster, wanted, total, options.seed)
+        with Watch(lambda: {"coordinator": cluster.coordinator.daemon.process.pid,
+                            **{f"w{i}": each.daemon.process.pid for i, each in enumerate(cluster.workers)}},
+                   folder / "journal" / "spool") as watch:
+            if options.minutes is not None:
+                threading.Timer(60 * options.minutes, clients.start_no_more).start()
+            faults.put(clients)
         seconds = time.monotonic() - begin
         run_calm(cluster, wanted, 20, options.seed + 2)
         spool = folder / "journal" / "spool"
@@ -289,18 +377,21 @@ def main():
             time.sleep(1)
         left = [request["id"] for request in cluster.status()["requests"]]
         spooled = [path.name for path in spool.iterdir()]
-        after = cluster.coordinator.resident()
+        cluster.keep_log()
 
     under_faults = clients.samples / seconds
-    print("faults: " + ", ".join(f"{count} x {kind}" for kind, count in counts.items()))
-    print(f"requests: {clients.done} of {options.requests} right, {clients.retries} tries again, "
+    again = faults.until_run_again()
+    print("faults: " + ", ".join(f"{count} x {kind}" for kind, count in faults.counts.items()))
+    print(f"requests: {clients.done} of {clients.started} right, {clients.retries} tries again, "
           f"{clients.samples} samples in {seconds:.0f} s")
     print(f"throughput: {under_faults:.1f} samples/s, {under_faults / calm:.2f} of a calm run's")
-    print(f"coordinator: {before >> 20} MiB before, {after >> 20} MiB after")
+    print(f"from a fault of a worker to its samples on another: p50 {percentile(again, 0.5):.2f} s, "
+          f"p99 {percentile(again, 0.99):.2f} s, of {len(again)}")
+    print(watch.table())
     problems = list(clients.wrong)
     if left or spooled:
         problems.append(f"left behind: requests {left}, files {spooled}")
-    if clients.done + len(clients.wrong) != options.requests:
+    if clients.done + len(clients.wrong) != clients.started:
         problems.append("a client thread died")
     for problem in problems[:20]:
         print(f"WRONG: {problem}")

@@ -137,11 +137,14 @@ class Run:
 
 
 class Daemon:
-    """A daemon without a supervisor, which is killed at the end. failpoints: as shared/io/failpoint.h reads them."""
+    """A daemon without a supervisor, which is killed at the end.
 
-    def __init__(self, program, folder, *settings, failpoints=None):
+    failpoints: as shared/io/failpoint.h reads them. prefix: a command that runs it.
+    """
+
+    def __init__(self, program, folder, *settings, failpoints=None, prefix=()):
         self.log = folder / f"{program}.log"
-        command = [BIN / program, "--set", "http.port=0", "--set", "log.format=json"]
+        command = [*prefix, BIN / program, "--set", "http.port=0", "--set", "log.format=json"]
         for setting in settings:
             command += ["--set", setting]
         env = environment()
