@@ -54,8 +54,8 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   options.max_total_bytes = config.limits.max_total_bytes;
   options.window_bytes = config.limits.window_bytes;
   options.liveness = {config.heartbeat.interval, config.heartbeat.suspect_after,
-                      config.heartbeat.dead_after, config.heartbeat.lease,
-                      config.heartbeat.first_lease};
+                      config.heartbeat.dead_after, config.heartbeat.remote_dead_after,
+                      config.heartbeat.lease, config.heartbeat.first_lease};
   options.strikes = config.quarantine_after;
   options.progress_interval = config.progress_interval;
   options.retention = config.retention.duration;

@@ -7,6 +7,9 @@ namespace {
 
 constexpr std::size_t kLostWorkersRemembered = 64;
 
+/// In place of the number of a beat that is answered.
+constexpr std::uint64_t kNoBeat = ~std::uint64_t{0};
+
 /// Of one ClusterStatus, which has to fit a message of 1 MiB.
 constexpr std::size_t kStatusBytes = 512u << 10;
 
@@ -111,12 +114,15 @@ void Coordinator::check_liveness() {
   std::vector<WorkerId> lost;
   for (auto& [id, worker] : workers_.all()) {
     const Duration silence = now_ - worker.last_heard;
-    if (silence >= options_.liveness.lost_after) {
+    if (silence >= lost_after(worker)) {
       lost.push_back(id);
-    } else if (silence >= options_.liveness.suspect_after &&
-               worker.state != WorkerState::kSuspect) {
+    } else if (silence >= options_.liveness.suspect_after) {
       set_state(worker, WorkerState::kSuspect,
                 "silent for " + std::to_string(to_seconds(silence)) + " s");
+    } else if (silence >= probe_after() && !worker.probed) {
+      // If its process is gone, so is its connection, and this cannot be handed over: PeerGone.
+      worker.probed = true;
+      send(worker.control, HeartbeatAck{kNoBeat});
     }
   }
   for (const WorkerId id : lost) {
@@ -124,13 +130,20 @@ void Coordinator::check_liveness() {
     lose_worker(id, "silent for " + std::to_string(silence) + " s", Blame::kSamples);
   }
   // Until then nobody can have been silent for too long.
-  next_liveness_ = now_ + options_.liveness.suspect_after;
+  next_liveness_ = now_ + probe_after();
   for (const auto& [id, worker] : workers_.all()) {
-    const bool quiet = worker.state == WorkerState::kSuspect;
-    next_liveness_ =
-        std::min(next_liveness_, worker.last_heard + (quiet ? options_.liveness.lost_after
-                                                            : options_.liveness.suspect_after));
+    const Duration next = worker.state == WorkerState::kSuspect ? lost_after(worker)
+                          : worker.probed                       ? options_.liveness.suspect_after
+                                                                : probe_after();
+    next_liveness_ = std::min(next_liveness_, worker.last_heard + next);
   }
+}
+
+/// A beat that is late by so much may be the last of a process that is gone.
+Duration Coordinator::probe_after() const { return options_.liveness.beat_interval * 5 / 4; }
+
+Duration Coordinator::lost_after(const Worker& worker) const {
+  return worker.is_remote ? options_.liveness.remote_lost_after : options_.liveness.lost_after;
 }
 
 void Coordinator::check_timers() {

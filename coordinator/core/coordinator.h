@@ -84,6 +84,7 @@ class Coordinator {
   void on(const event::FromClient& event);
   void on(const event::NoMemory& event);
   void resubmitted(Job& job, PeerId peer, const Submit& submit, bool shares);
+  [[nodiscard]] const ModelInfo* model_for(const std::string& name) const;
   [[nodiscard]] Result<Admitted> check(const Submit& submit, const Result<Request>& body) const;
   void refuse(PeerId peer, const RequestId& request, const Error& error);
   void inputs_complete(Job& job);
@@ -167,6 +168,11 @@ class Coordinator {
     std::unique_ptr<View> rehearsed;
     int hold = 0;  ///< Steps for which nothing is handed out, since the choice is about to be made.
     std::unique_ptr<SettingChoice> choice;  ///< Under way; of `rehearsed`.
+  };
+  /// A model of a worker that is lost, which may be back soon.
+  struct LeftModel {
+    ModelInfo model;
+    TimePoint until;
   };
   /// What one client has been given, in rows of passes.
   struct Payer {
@@ -260,6 +266,8 @@ class Coordinator {
   void on(const event::Shutdown& event);
   void on(const event::Tick& event);
   void check_liveness();
+  [[nodiscard]] Duration probe_after() const;
+  [[nodiscard]] Duration lost_after(const Worker& worker) const;
   void check_timers();
   void check_shutdown();
 
@@ -285,7 +293,8 @@ class Coordinator {
       4096};  ///< Acknowledged requests, so that a late Submit does not run one again.
   RecentSet<std::uint64_t> expelled_{256};  ///< Boots of workers that hang.
   std::map<std::string, WorkerTotals> totals_;
-  std::map<std::string, WorkerStatus> lost_;  ///< The last of each name, for status; bounded.
+  std::map<std::string, WorkerStatus> lost_;      ///< The last of each name, for status; bounded.
+  std::map<std::string, LeftModel> left_models_;  ///< By name; bounded.
   std::set<RequestId> progress_due_;
   std::optional<TimePoint> next_progress_;
   std::uint64_t buffered_bytes_ = 0;

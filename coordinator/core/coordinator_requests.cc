@@ -46,7 +46,7 @@ void Coordinator::on(const event::Submitted& event) {
   job.id = submit.request;
   job.request = *event.body;
   job.admitted = std::move(admitted).value();
-  job.model = *workers_.model(job.request.model);
+  job.model = *model_for(job.request.model);
   characterise(job);
   job.payer = event.who.empty() ? std::to_string(event.peer.value) : event.who;
   job.samples.resize(static_cast<std::size_t>(job.request.samples));
@@ -97,6 +97,13 @@ void Coordinator::on(const event::Submitted& event) {
   emit(action::Expect{kept.input_stream(), kept.admitted.input_bytes});
 }
 
+/// As workers have it, or had it until a moment ago: they are being started again, say.
+const ModelInfo* Coordinator::model_for(const std::string& name) const {
+  if (const ModelInfo* model = workers_.model(name)) return model;
+  const auto left = left_models_.find(name);
+  return left != left_models_.end() && now_ < left->second.until ? &left->second.model : nullptr;
+}
+
 Result<Admitted> Coordinator::check(const Submit& submit, const Result<Request>& body) const {
   if (submit.protocol != kProtocolVersion) {
     return invalid("the client speaks protocol " + std::to_string(submit.protocol) +
@@ -106,7 +113,7 @@ Result<Admitted> Coordinator::check(const Submit& submit, const Result<Request>&
   if (!body.ok()) return body.error();
   if (shutdown_at_) return unavailable("the coordinator is shutting down");
 
-  const ModelInfo* model = workers_.model(body->model);
+  const ModelInfo* model = submit.plan_only ? workers_.model(body->model) : model_for(body->model);
   if (model == nullptr) {
     const std::set<std::string> known = workers_.model_names();
     if (known.empty()) return unavailable("no worker is live");

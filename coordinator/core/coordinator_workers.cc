@@ -10,6 +10,9 @@ namespace pa {
 namespace {
 
 constexpr std::size_t kLostWorkersRemembered = 64;
+constexpr std::size_t kLeftModels = 1024;
+/// Requests for the models of a lost worker are taken for so long, and wait for it or another.
+constexpr Duration kReturn = std::chrono::minutes{1};
 /// A pass may take so many times what it was measured to take, if that is more than the lease.
 constexpr double kLeasePasses = 4;
 
@@ -123,6 +126,7 @@ void Coordinator::on_hello(PeerId peer, const Hello& hello, const std::string& w
   absolve(hello.boot);
   Worker& worker = workers_.add(hello, peer, now_);
   worker.weight = weight_of(hello);
+  worker.is_remote = !who.empty();
   lost_.erase(hello.name);
   totals_[hello.name];
   send(peer,
@@ -163,6 +167,7 @@ void Coordinator::on_attach(PeerId peer, const Attach& attach, const event::From
 
 void Coordinator::heard(Worker& worker) {
   worker.last_heard = now_;
+  worker.probed = false;
   if (worker.state != WorkerState::kSuspect) return;
   if (!worker.data) {
     worker.state = WorkerState::kAttaching;
@@ -189,6 +194,10 @@ void Coordinator::lose_worker(WorkerId id, const std::string& reason, Blame blam
     if (planned == job.planned.end()) continue;
     job.unplaced.insert(job.unplaced.end(), planned->second.begin(), planned->second.end());
     job.planned.erase(planned);
+  }
+  std::erase_if(left_models_, [this](const auto& entry) { return entry.second.until <= now_; });
+  for (const ModelInfo& model : worker->hello.models) {
+    if (left_models_.size() < kLeftModels) left_models_[model.name] = {model, now_ + kReturn};
   }
   WorkerStatus last;
   last.name = worker->hello.name;

@@ -29,6 +29,8 @@ struct Worker {
   WorkerState state = WorkerState::kAttaching;
   bool draining = false;  ///< Asked to leave; survives a spell of silence.
   TimePoint last_heard;
+  bool probed = false;        ///< Since then, it was sent something to see whether it can be.
+  bool is_remote = false;     ///< On another box, as far as its connection tells.
   double weight = 1;          ///< Its own, or the owner's override.
   std::int64_t assigned = 0;  ///< Samples it holds.
   std::set<ShardId> shards;
@@ -61,6 +63,7 @@ struct LivenessOptions {
   Duration beat_interval = std::chrono::milliseconds{500};
   Duration suspect_after = std::chrono::milliseconds{1500};
   Duration lost_after = std::chrono::seconds{3};
+  Duration remote_lost_after = std::chrono::seconds{5};  ///< Of those on other boxes.
   Duration lease = std::chrono::seconds{10};  ///< Of a pass, or four times what it should take.
   Duration first_lease = std::chrono::minutes{10};  ///< Of one of which nothing is known yet.
 };

@@ -25,6 +25,9 @@ void check(Settings& settings, const CoordinatorConfig& config) {
   if (beat.dead_after <= beat.suspect_after) {
     settings.reject("heartbeat.dead_after", "must be longer than heartbeat.suspect_after");
   }
+  if (beat.remote_dead_after <= beat.suspect_after) {
+    settings.reject("heartbeat.remote_dead_after", "must be longer than heartbeat.suspect_after");
+  }
   const CoordinatorConfig::Limits& limits = config.limits;
   if (limits.max_total_bytes < limits.max_request_bytes) {
     settings.reject("limits.max_total_bytes", "must be at least limits.max_request_bytes");
@@ -118,6 +121,9 @@ Settings coordinator_settings(CoordinatorConfig& config) {
                     {milliseconds{30}, hours{1}},
                     "Silence after which its samples are given to others. Too short, and work is "
                     "done twice; too long, and batches wait.");
+  settings.duration("heartbeat.remote_dead_after", config.heartbeat.remote_dead_after,
+                    {milliseconds{30}, hours{1}},
+                    "Likewise for workers that connect by TCP, whose links may stumble.");
   settings.duration("heartbeat.lease", config.heartbeat.lease, {milliseconds{100}, hours{24}},
                     "A worker that answers hangs if one pass takes longer than this, and than four "
                     "times what it was measured to take: it is told to start anew, and its samples "

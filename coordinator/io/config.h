@@ -44,6 +44,7 @@ struct CoordinatorConfig {
     Duration interval = std::chrono::milliseconds{500};
     Duration suspect_after = std::chrono::milliseconds{1500};
     Duration dead_after = std::chrono::seconds{3};
+    Duration remote_dead_after = std::chrono::seconds{5};
     Duration lease = std::chrono::seconds{10};        ///< Of one pass.
     Duration first_lease = std::chrono::minutes{10};  ///< Of one that nothing is known of.
   } heartbeat;

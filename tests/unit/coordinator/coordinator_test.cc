@@ -26,7 +26,9 @@ class Harness {
   }
 
   /// A worker with the no-op model, live at once. Control peer 100 + n, data peer 200 + n.
-  WorkerId join(std::uint64_t n, double weight, std::int64_t credit = 64, std::uint64_t boot = 1) {
+  /// who: as in event::FromWorker.
+  WorkerId join(std::uint64_t n, double weight, std::int64_t credit = 64, std::uint64_t boot = 1,
+                const std::string& who = "") {
     Hello hello;
     hello.boot = boot;
     hello.name = "w" + std::to_string(n);
@@ -38,11 +40,11 @@ class Harness {
     model.family = "noop";
     model.identity = "sha256:0";
     hello.models = {model};
-    feed(event::FromWorker{PeerId{100 + n}, false, hello});
+    feed(event::FromWorker{PeerId{100 + n}, false, hello, who});
     const Welcome* welcome = last<Welcome>();
     if (welcome == nullptr) return WorkerId{0};
     const WorkerId id = welcome->worker;
-    feed(event::FromWorker{PeerId{200 + n}, true, Attach{id, boot}});
+    feed(event::FromWorker{PeerId{200 + n}, true, Attach{id, boot}, who});
     return id;
   }
 
@@ -77,6 +79,8 @@ class Harness {
     }
     return found;
   }
+
+  [[nodiscard]] const std::map<WorkerId, Worker>& workers() const { return core_.workers().all(); }
 
   /// Assigns sent to worker n, oldest first.
   std::vector<Assign> assigns(std::uint64_t n) const {
@@ -221,6 +225,36 @@ TEST(Coordinator, SuspectsThenLosesASilentWorker) {
   EXPECT_EQ(h.assigns(1).back().request, (RequestId{0, 1})) << "its sample went to worker 1";
 }
 
+TEST(Coordinator, TriesWhetherALateWorkerIsThere) {
+  Harness h;
+  h.join(1, 1);
+  h.advance(600ms);
+  EXPECT_EQ(h.last<HeartbeatAck>(), nullptr);
+  h.advance(50ms);
+  ASSERT_NE(h.last<HeartbeatAck>(), nullptr);
+  h.actions.clear();
+  h.advance(200ms);
+  EXPECT_EQ(h.last<HeartbeatAck>(), nullptr) << "once is enough";
+  h.feed(event::FromWorker{PeerId{101}, false, Heartbeat{WorkerId{1}}});
+  h.actions.clear();
+  h.advance(650ms);
+  EXPECT_NE(h.last<HeartbeatAck>(), nullptr) << "and once again after it was heard";
+}
+
+TEST(Coordinator, GivesAWorkerOnAnotherBoxMoreTime) {
+  Harness h;
+  h.join(1, 1);
+  h.join(2, 1, 64, 1, "w*");
+  h.advance(2999ms);
+  EXPECT_EQ(h.workers().size(), 2u);
+  h.advance(1ms);
+  EXPECT_EQ(h.workers().size(), 1u);
+  h.advance(1999ms);
+  EXPECT_EQ(h.workers().size(), 1u);
+  h.advance(1ms);
+  EXPECT_EQ(h.workers().size(), 0u);
+}
+
 TEST(Coordinator, WaitsForAWorkerIfAllAreGone) {
   Harness h;
   h.join(1, 1);
@@ -233,6 +267,25 @@ TEST(Coordinator, WaitsForAWorkerIfAllAreGone) {
   ASSERT_EQ(h.assigns(2).size(), 1u);
   h.deliver_all(2, h.assigns(2)[0]);
   ASSERT_NE(h.last<Done>(), nullptr);
+}
+
+TEST(Coordinator, TakesRequestsWhileItsOnlyWorkerIsStartedAgain) {
+  Harness h;
+  h.join(1, 1);
+  h.feed(event::FromWorker{PeerId{101}, false, Bye{WorkerId{1}}});
+  h.advance(59s);
+  h.submit(1, 3);
+  EXPECT_EQ(h.last<Refused>(), nullptr);
+  h.join(2, 1);
+  ASSERT_EQ(h.assigns(2).size(), 1u);
+  h.deliver_all(2, h.assigns(2)[0]);
+  EXPECT_NE(h.last<Done>(), nullptr);
+
+  h.feed(event::FromWorker{PeerId{102}, false, Bye{WorkerId{2}}});
+  h.advance(60s);
+  h.submit(2, 3);
+  ASSERT_NE(h.last<Refused>(), nullptr) << "nobody is expected to come back any more";
+  EXPECT_EQ(h.last<Refused>()->error.message, "no worker is live");
 }
 
 TEST(Coordinator, FailsASampleThatKeepsGettingLost) {
