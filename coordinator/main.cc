@@ -53,9 +53,9 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   options.max_requests = config.limits.max_requests;
   options.max_total_bytes = config.limits.max_total_bytes;
   options.window_bytes = config.limits.window_bytes;
-  options.liveness = {config.heartbeat.interval, config.heartbeat.suspect_after,
+  options.liveness = {config.heartbeat.interval,   config.heartbeat.suspect_after,
                       config.heartbeat.dead_after, config.heartbeat.remote_dead_after,
-                      config.heartbeat.lease, config.heartbeat.first_lease};
+                      config.heartbeat.lease,      config.heartbeat.first_lease};
   options.strikes = config.quarantine_after;
   options.progress_interval = config.progress_interval;
   options.retention = config.retention.duration;
@@ -64,6 +64,7 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   options.checkpoint_bytes = config.checkpoints.max_bytes;
   options.offer_wait = config.journal.wait_for_workers;
   options.weights = config.weights;
+  options.client_weights = config.client_weights;
   options.durable = journal.durable();
   options.max_journal_bytes = config.journal.max_bytes;
   options.scheduling = config.scheduling;

@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
   cat <<'EOF'
-Usage: tests/run.sh [--full] [--preset PRESET] [-k REGEX] [--no-install]
+Usage: tests/run.sh [--full | --long] [--preset PRESET] [-k REGEX] [--no-install]
 
 Builds a preset and runs its tests: unit, contract, sim, process, e2e and lint. The
 last line counts individual test cases; the exit code is 0 if none failed.
@@ -12,6 +12,8 @@ last line counts individual test cases; the exit code is 0 if none failed.
   --full           200 seeds in simulations of faults; real processes under real faults
                    (tests/chaos); the asan and tsan builds of unit, contract and sim tests;
                    a Clang build, and clang-tidy
+  --long           builds, then simulates faults from seeds 1 to 100,000, going on where it was
+                   stopped before (tests/sim/long.py); days
   --preset PRESET  what to build, as in CMakePresets.json; default release
   -k REGEX         only CTest entries whose name matches
   --no-install     take packages and LibTorch as they are
@@ -23,10 +25,11 @@ EOF
 }
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-full='' preset=release filter=. install=1
+full='' long='' preset=release filter=. install=1
 while (($#)); do
   case $1 in
     --full) full=1 ;;
+    --long) long=1 ;;
     --preset) preset=${2:?--preset needs a name} && shift ;;
     -k) filter=${2:?-k needs a regular expression} && shift ;;
     --no-install) install= ;;
@@ -79,6 +82,11 @@ build_and_test() {
 if [[ -n $install ]]; then
   deploy/install_deps.sh --dev || failed+=("install packages")
   [[ -n ${LIBTORCH:-} ]] || deploy/fetch_libtorch.sh || failed+=("fetch LibTorch")
+fi
+
+if [[ -n $long ]]; then
+  ((${#failed[@]} == 0)) && cmake --preset release && cmake --build --preset release --parallel "$jobs"
+  exec python3 -B tests/sim/long.py --jobs "$jobs"
 fi
 
 if ((${#failed[@]} == 0)); then

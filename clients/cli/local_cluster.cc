@@ -155,10 +155,11 @@ Status LocalCluster::write_configurations() {
   };
 
   const std::string coordinator = options_.state + "/coordinator";
-  std::string settings = "run_dir: " + yaml(run_dir_) +
-                         "\nshare_memory: " + (options_.share_memory ? "true" : "false") +
-                         "\njournal:\n  folder: " + yaml(options_.state + "/journal") +
-                         "\nhttp:\n  port: " + std::to_string(ports[0]) + "\n";
+  std::string settings =
+      "run_dir: " + yaml(run_dir_) +
+      "\nshare_memory: " + (options_.share_memory ? "true" : "false") +
+      "\njournal:\n  folder: " + yaml(options_.journal ? options_.state + "/journal" : "") +
+      "\nhttp:\n  port: " + std::to_string(ports[0]) + "\n";
   if (!options_.tcp.empty()) {
     PA_TRY(make_keys());
     settings += "tcp:\n  address: " + yaml(options_.tcp) + "\n  keys: " + yaml(keys_dir()) + "\n";

@@ -25,6 +25,7 @@ struct LocalClusterOptions {
   std::int64_t max_rows = 0;        ///< Of each worker; 0: its own default.
   std::int64_t credit_samples = 0;  ///< Likewise.
   bool share_memory = true;         ///< As the coordinator's setting.
+  bool journal = true;              ///< On the disk, in `state`; else in memory.
   std::string tcp;  ///< "tcp://IP:PORT" to listen at, too, with keys made on the spot.
   bool workers_over_tcp = false;  ///< The workers connect there.
 };

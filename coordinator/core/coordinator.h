@@ -42,6 +42,7 @@ struct CoordinatorOptions {
   Duration offer_wait =
       std::chrono::seconds{2};  ///< For workers of an earlier life, with recovered samples.
   std::map<std::string, double> weights;  ///< By worker name; override what workers say.
+  std::map<std::string, double> client_weights;  ///< By the name of a client's key; others have 1.
   /// kStatic: every request is shared out by weight, as if it asked for it.
   Scheduling scheduling = Scheduling::kMeasured;
   std::string costs;  ///< What CostModel::save() made in an earlier life; empty: nothing is known.
@@ -139,7 +140,7 @@ class Coordinator {
   void run_alone();
   void absolve(std::uint64_t boot);
 
-  // Scheduling: coordinator_schedule.cc
+  // Scheduling: what the next three groups work with
 
   /// The seconds of a step for n = 1, 2, ... samples of a job on a worker, and how many it is best at.
   struct StepCost {
@@ -174,12 +175,14 @@ class Coordinator {
     ModelInfo model;
     TimePoint until;
   };
-  /// What one client has been given, in rows of passes.
+  /// What one client has been given, in rows of passes, over its weight.
   struct Payer {
     double served = 0;
+    double weight = 1;
     std::int64_t jobs = 0;
   };
 
+  // What level() is told: coordinator_view.cc
   [[nodiscard]] static CostModel::DeviceId device_of(const Worker& worker);
   [[nodiscard]] bool is_static(const Job& job) const;
   [[nodiscard]] bool can_run(const Worker& worker, const Job& job) const;
@@ -192,15 +195,12 @@ class Coordinator {
                                                     std::int64_t limit) const;
   [[nodiscard]] Job* job_to_level();
   [[nodiscard]] View view(Job& reference);
+
+  // Plans, and what is handed out by them: coordinator_schedule.cc
   void start_plan();
   void rehearse();
   void relevel(bool anew);
   void apply(const View& now, const LevelPlan& plan, bool anew);
-  void ask_to_leave(Job& job, std::int64_t number, WorkerId to);
-  void ask_again(const Worker& worker);
-  void end_move(ShardId id);
-  void complete_move(ShardId id);
-  void on_yielded(Worker& worker, const Yielded& message);
   void enqueue(Job& job, std::int64_t number);
   void dequeue(Job& job, std::int64_t number);
   [[nodiscard]] Job* next_job(const Worker& worker);
@@ -211,6 +211,13 @@ class Coordinator {
   void learn(Worker& worker, const WorkerProgress& progress);
   void check_overdue(Worker& worker, Duration busy_for);
   void mark_urgent(const View& now);
+
+  // Running samples that leave: coordinator_moves.cc
+  void ask_to_leave(Job& job, std::int64_t number, WorkerId to);
+  void ask_again(const Worker& worker);
+  void on_yielded(Worker& worker, const Yielded& message);
+  void complete_move(ShardId id);
+  void end_move(ShardId id);
 
   // Checkpoints: coordinator_checkpoints.cc
   [[nodiscard]] static std::uint64_t most_state_bytes(const Job& job);

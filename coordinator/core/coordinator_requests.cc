@@ -233,6 +233,8 @@ void Coordinator::begin_share(Job& job) {
       if (name != job.payer) least = std::min(least.value_or(other.served), other.served);
     }
     payer.served = least.value_or(0);
+    const auto weight = options_.client_weights.find(job.payer);
+    payer.weight = weight == options_.client_weights.end() ? 1 : weight->second;
   }
   std::optional<double> least;
   for (const auto& [id, other] : jobs_) {

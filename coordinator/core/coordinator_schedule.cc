@@ -1,4 +1,4 @@
-// Scheduling by measured cost: which sample goes to which worker, and which running one moves. docs/scheduling.md.
+// Scheduling by measured cost: which sample goes to which worker, and which running one should move. docs/scheduling.md.
 
 #include <algorithm>
 #include <cmath>
@@ -15,12 +15,8 @@ constexpr std::int64_t kEventsPerStep = 300;
 /// Before a request's first sample is handed out, its rehearsal is waited for, so many steps at most.
 constexpr int kHoldSteps = 20;
 /// A level() costs about so much a sample; so often it may run, at most, as its part of the time.
-constexpr Duration kLevelCost = std::chrono::microseconds{20};
 constexpr Duration kLevelPause = std::chrono::milliseconds{1};
-/// A Yield that was not answered is sent again.
-constexpr Duration kYieldAgain = std::chrono::milliseconds{500};
-/// Seconds that a move takes where none is possible.
-constexpr double kNever = 1e6;
+constexpr Duration kLevelCost = std::chrono::microseconds{20};
 /// A sample that ends within so many times what a move costs stays where it is.
 constexpr double kMoveGain = 2;
 /// A pass that takes so many times what it should is overdue.
@@ -31,158 +27,6 @@ constexpr double kShortest = 0.2;
 constexpr double kSlow = 2;
 
 }  // namespace
-
-CostModel::DeviceId Coordinator::device_of(const Worker& worker) {
-  return {worker.hello.name, worker.hello.device_name};
-}
-
-bool Coordinator::is_static(const Job& job) const {
-  return options_.scheduling == Scheduling::kStatic ||
-         job.request.scheduling == Scheduling::kStatic;
-}
-
-bool Coordinator::takes(const Worker& worker, const Job& job) const {
-  return !kept_from_others(worker) && can_run(worker, job);
-}
-
-bool Coordinator::can_run(const Worker& worker, const Job& job) const {
-  if (worker.state != WorkerState::kLive || worker.weight <= 0) return false;
-  if (!job.pinned.empty() && worker.hello.numerics_id != job.pinned) return false;
-  const ModelInfo* info = model_of(worker, job.request.model);
-  return info != nullptr && info->identity == job.identity;
-}
-
-double Coordinator::weight_part(const Worker& worker) const {
-  return live_weight_ > 0 ? worker.weight * static_cast<double>(live_workers_) / live_weight_ : 1;
-}
-
-std::int64_t Coordinator::places_of(const Worker& worker, const Job& job,
-                                    const PassEstimate& estimate) {
-  const std::int64_t fit = estimate.rows_that_fit(worker.hello.max_rows);
-  std::int64_t rows = job.request.deterministic ? job.admitted.rows_per_sample : fit;
-  if (job.request.max_rows) rows = std::min(rows, *job.request.max_rows);
-  return std::max<std::int64_t>(1, rows / job.admitted.rows_per_sample);
-}
-
-Coordinator::StepCost Coordinator::step_cost(const Worker& worker, const Job& job, double part) {
-  const CostModel::Estimate estimate = costs_.estimate(device_of(worker), job.kind, part);
-  const PassCost pass = estimate.times->cost();
-  StepCost cost;
-  cost.basis = estimate.basis;
-  const std::int64_t limit = places_of(worker, job, *estimate.times);
-  for (std::int64_t n = 1; n <= limit; ++n) {
-    cost.seconds.push_back(worker.overdue * job.admitted.passes_per_step *
-                           pass(n * job.admitted.rows_per_sample));
-  }
-  cost.places = PassCost{0, 0, cost.seconds}.best_rows(limit);
-  return cost;
-}
-
-std::vector<std::int64_t> Coordinator::computing(const Worker& worker, const Job& job,
-                                                 std::int64_t limit) const {
-  // The engine takes the oldest rows first.
-  std::vector<std::int64_t> samples;
-  for (const ShardId id : worker.shards) {
-    const Shard& shard = shards_.at(id);
-    if (shard.request != job.id) continue;
-    for (const std::int64_t sample : shard.open) {
-      if (std::ssize(samples) == limit) return samples;
-      samples.push_back(sample);
-    }
-  }
-  return samples;
-}
-
-Job* Coordinator::job_to_level() {
-  Job* best = nullptr;
-  for (const RequestId& id : measured_) {
-    Job& job = jobs_.at(id);
-    if (best == nullptr || job.key < best->key) best = &job;
-  }
-  return best;
-}
-
-/// Everything about the samples and devices of `reference`, and of other jobs whose samples may share its passes.
-Coordinator::View Coordinator::view(Job& reference) {
-  View view;
-  LevelSnapshot& s = view.snapshot;
-  double parts = 0;
-  for (const auto& [id, worker] : workers_.all())
-    parts += takes(worker, reference) ? worker.weight : 0;
-  std::map<WorkerId, int> index;
-  for (const auto& [id, worker] : workers_.all()) {
-    if (!takes(worker, reference)) continue;
-    index[id] = static_cast<int>(view.workers.size());
-    view.workers.push_back(id);
-  }
-  std::vector<Job*> pool;
-  for (const RequestId& id : measured_) {
-    Job& job = jobs_.at(id);
-    if (job.kind == reference.kind && job.identity == reference.identity &&
-        job.pinned == reference.pinned &&
-        job.admitted.rows_per_sample == reference.admitted.rows_per_sample) {
-      pool.push_back(&job);
-    }
-  }
-  for (const WorkerId id : view.workers) {
-    const Worker& worker = *workers_.find(id);
-    const double part =
-        parts > 0 ? worker.weight * static_cast<double>(view.workers.size()) / parts : 1;
-    StepCost cost = step_cost(worker, reference, part);
-    view.yields = view.yields && worker.hello.yields;
-    view.basis = std::min(view.basis, cost.basis);
-    LevelDevice device;
-    device.limit = cost.places;
-    view.costs.push_back(std::move(cost.seconds));
-    device.cost.table = view.costs.back();
-    s.devices.push_back(std::move(device));
-  }
-  s.move = view.yields ? move_seconds_ : kNever;
-  for (Job* const job : pool) {
-    const std::int64_t steps = job->admitted.steps_per_sample;
-    for (const auto& [negative_left, sample] : job->queue) {
-      view.samples.emplace_back(job, sample);
-      s.samples.push_back({static_cast<int>(-negative_left), -1, 0,
-                           job->samples[static_cast<std::size_t>(sample)].moves});
-    }
-    for (std::size_t i = 0; i < view.workers.size(); ++i) {
-      const Worker& worker = *workers_.find(view.workers[i]);
-      LevelDevice& device = s.devices[i];
-      const std::vector<std::int64_t> running =
-          computing(worker, *job, device.limit - std::ssize(device.running));
-      const double takes_seconds =
-          device.cost(std::max<std::int64_t>(1, std::min(device.limit, worker.assigned)));
-      const double since = std::max(0.0, to_seconds(now_ - worker.pass_began));
-      const double passed = std::floor(since / takes_seconds);
-      for (const ShardId shard : worker.shards) {
-        if (shards_.at(shard).request != job->id) continue;
-        for (const std::int64_t j : shards_.at(shard).open) {
-          const Sample& sample = job->samples[static_cast<std::size_t>(j)];
-          std::int64_t left = std::max<std::int64_t>(1, steps - sample.steps);
-          if (std::find(running.begin(), running.end(), j) != running.end()) {
-            left = std::max<std::int64_t>(1, left - static_cast<std::int64_t>(passed));
-            device.running.push_back(static_cast<int>(s.samples.size()));
-            device.free_at = takes_seconds * (passed + 1) - since;
-          }
-          LevelSample level_sample{static_cast<int>(left), static_cast<int>(i), 0, sample.moves};
-          const bool runs = !device.running.empty() &&
-                            device.running.back() == static_cast<int>(s.samples.size());
-          if (sample.move.value != 0 && !runs) {
-            const auto target = index.find(moves_.at(sample.move).to);
-            if (target != index.end()) {
-              level_sample.device = target->second;
-              level_sample.ready = s.move;
-            }
-          }
-          if (!worker.hello.yields) level_sample.moves = 1000;  // It stays where it is.
-          view.samples.emplace_back(job, j);
-          s.samples.push_back(level_sample);
-        }
-      }
-    }
-  }
-  return view;
-}
 
 void Coordinator::start_plan() {
   replan_ = false;
@@ -282,120 +126,6 @@ void Coordinator::apply(const View& now, const LevelPlan& plan, bool anew) {
   }
 }
 
-void Coordinator::ask_to_leave(Job& job, std::int64_t number, WorkerId to) {
-  Sample& sample = job.samples[static_cast<std::size_t>(number)];
-  Worker& from = *workers_.find(sample.at);
-  Move move;
-  move.id = ShardId{++last_shard_};
-  move.request = job.id;
-  move.sample = number;
-  move.from = from.id;
-  move.to = to;
-  move.asked_at = now_;
-  for (const ShardId id : from.shards) {
-    if (shards_.at(id).request == job.id && shards_.at(id).open.contains(number)) move.shard = id;
-  }
-  PA_CHECK(move.shard.value != 0);
-  sample.move = move.id;
-  ++from.leaving;
-  hungry_.insert(from.id);
-  if (Worker* target = workers_.find(to)) ++target->inbound;
-  send(from.control, Yield{move.shard, number, move.id});
-  moves_.emplace(move.id, move);
-}
-
-void Coordinator::ask_again(const Worker& worker) {
-  if (worker.leaving == 0) return;
-  for (auto& [id, move] : moves_) {
-    if (move.from != worker.id || move.buffer.value != 0 || now_ - move.asked_at < kYieldAgain)
-      continue;
-    move.asked_at = now_;
-    send(worker.control, Yield{move.shard, move.sample, id});
-  }
-}
-
-void Coordinator::end_move(ShardId id) {
-  const auto found = moves_.find(id);
-  if (found == moves_.end()) return;
-  const Move& move = found->second;
-  if (Worker* from = workers_.find(move.from)) {
-    --from->leaving;
-    hungry_.insert(from->id);
-  }
-  if (Worker* to = workers_.find(move.to)) {
-    --to->inbound;
-    hungry_.insert(to->id);
-  }
-  if (move.buffer.value != 0) {
-    emit(action::Close{move.stream()});
-    emit(action::Release{move.buffer});
-    buffered_bytes_ -= move.bytes;
-  }
-  jobs_.at(move.request).samples[static_cast<std::size_t>(move.sample)].move = ShardId{0};
-  moves_.erase(found);
-}
-
-void Coordinator::on_yielded(Worker& worker, const Yielded& message) {
-  Shard* const shard = find(message.shard);
-  if (shard == nullptr || shard->worker != worker.id)
-    return send(worker.control, Revoke{message.shard});
-  const auto found = moves_.find(message.move);
-  if (found == moves_.end() || found->second.buffer.value != 0) return;  // told again
-  Move& move = found->second;
-  Job& job = jobs_.at(move.request);
-  const std::uint64_t most = most_state_bytes(job);
-  if (move.shard != message.shard || move.sample != message.sample || message.bytes > most ||
-      message.steps < 0 || message.steps > job.admitted.steps_per_sample) {
-    return lose_shard(shard->id, "protocol: it told of a sample that left what cannot be");
-  }
-  move.left_at = now_;
-  move.steps = message.bytes == 0 ? 0 : message.steps;
-  if (message.bytes == 0) return complete_move(move.id);
-  move.buffer = BufferId{++last_buffer_};
-  move.bytes = message.bytes;
-  buffered_bytes_ += move.bytes;
-  emit(action::Allocate{move.buffer, move.bytes, job.id});
-  emit(action::Receive{move.stream(), *worker.data, move.buffer, move.bytes, true});
-}
-
-void Coordinator::complete_move(ShardId id) {
-  const Move move = moves_.at(id);
-  Job& job = jobs_.at(move.request);
-  Sample& sample = job.samples[static_cast<std::size_t>(move.sample)];
-  Worker& from = *workers_.find(move.from);
-  if (move.buffer.value != 0) {
-    const double worth = sample.saved_worth + to_seconds(now_ - sample.saved_at);
-    keep_checkpoint(job, move.sample, move.buffer, move.bytes, move.steps, worth);
-    emit(action::Close{move.stream()});
-    moves_.at(id).buffer = BufferId{0};  // The sample has it now.
-    const double seconds = to_seconds(now_ - move.left_at);
-    move_seconds_ += 0.2 * (std::min(2 * seconds, 10.0) - move_seconds_);
-  }
-  Shard& shard = shards_.at(move.shard);
-  if (sample.save.value != 0) end_save(sample.save);
-  shard.open.erase(move.sample);
-  --from.assigned;
-  --job.devices[from.hello.name].assigned;
-  end_move(id);
-  sample.state = SampleState::kWaiting;
-  sample.at = WorkerId{0};
-  sample.steps = sample.saved_steps;
-  ++sample.moves;
-  --sample.attempts;  // It is the same attempt that goes on.
-  enqueue(job, move.sample);
-  Worker* const to = workers_.find(move.to);
-  const bool goes = to != nullptr && takes(*to, job) && !is_static(job);
-  tell(note::SampleMoved{job.id, move.sample, from.hello.name, goes ? to->hello.name : "",
-                         move.steps, to_seconds(now_ - move.left_at)});
-  if (shard.open.empty()) drop_shard(shard.id);
-  if (goes) {
-    dequeue(job, move.sample);
-    assign(*to, job, {move.sample});
-  } else if (is_static(job)) {
-    place(job);
-  }
-}
-
 void Coordinator::enqueue(Job& job, std::int64_t number) {
   const Sample& sample = job.samples[static_cast<std::size_t>(number)];
   job.queue.emplace(sample.steps - job.admitted.steps_per_sample, number);
@@ -448,7 +178,8 @@ void Coordinator::feed_worker(Worker& worker) {
                         job->admitted.passes_per_step *
                         static_cast<double>(job->admitted.rows_per_sample);
     job->served += rows;
-    payers_.at(job->payer).served += rows;
+    Payer& payer = payers_.at(job->payer);
+    payer.served += rows / payer.weight;
     ++held;
     ++all;
   }

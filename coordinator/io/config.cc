@@ -188,6 +188,12 @@ Settings coordinator_settings(CoordinatorConfig& config) {
                    "70, \"box:cuda:1\": 30}. Only their ratios count; 0 gives a worker nothing. "
                    "Measured scheduling uses them until it knows better.");
 
+  settings.numbers(
+      "client_weights", config.client_weights, {1e-3, 1e6},
+      "Shares of the cluster, while clients compete for it, by the name that a client's "
+      "key was given: {\"alice\": 2, \"batch\": 0.5}. Others, and each client of this "
+      "box, have 1.");
+
   add_log_settings(settings, config.log);
   return settings;
 }

@@ -113,6 +113,43 @@ void passes_of_flux_latents(benchmark::State& state) {
 }
 BENCHMARK(passes_of_flux_latents)->Arg(0)->Arg(1)->Unit(benchmark::kMillisecond)->UseRealTime();
 
+/// Where 8 samples of FLUX latents stand, written down once between two passes. At one checkpoint in
+/// 5 s of computing, `of_5_s` is the part of a device's time that it takes.
+void checkpoints_of_flux_latents(benchmark::State& state) {
+  Request body;
+  body.model = "noop";
+  body.samples = 8;
+  body.schedule = ScheduleSpec{"simple", 1000, 1.0};
+  body.sampler.name = "dpmpp_2m";
+  body.noise = NoiseKind::kKeyed;
+  Engine engine(models(), {});
+  std::vector<EngineReport> reports;
+  engine.add(test::make_job(1, body, kFluxLatent, test::first_samples(8)));
+  engine.settle(reports);
+  for (int i = 0; i < 4; ++i) engine.pass(reports);
+  double cost = 0;
+  std::int64_t saved = 0;
+  for (auto _ : state) {
+    reports.clear();
+    for (std::int64_t sample = 0; sample < 8; ++sample) engine.save(ShardId{1}, sample);
+    while (std::none_of(reports.begin(), reports.end(), [](const EngineReport& report) {
+      return std::holds_alternative<SampleSaved>(report);
+    })) {
+      engine.pass(reports);
+    }
+    for (const EngineReport& report : reports) {
+      if (const auto* one = std::get_if<SampleSaved>(&report)) {
+        cost += one->cost_seconds;
+        ++saved;
+      }
+    }
+  }
+  const double of_eight = 8 * cost / static_cast<double>(std::max<std::int64_t>(saved, 1));
+  state.counters["of_eight_ms"] = 1e3 * of_eight;
+  state.counters["of_5_s"] = of_eight / 5;
+}
+BENCHMARK(checkpoints_of_flux_latents)->Iterations(50)->Unit(benchmark::kMillisecond);
+
 /// One request through the engine over as many bare passes of the network, in turns. `overhead`: the
 /// ratio of the medians.
 void overhead_of_one_request(benchmark::State& state) {

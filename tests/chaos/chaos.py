@@ -2,8 +2,8 @@
 """Real processes under real faults, from a seed: nothing lost, nothing wrong, nothing twice, nothing hangs.
 
 Starts a coordinator with a journal and workers with the digits, half of them on other boxes (network namespaces, which
-need root), runs batches in deterministic mode, and meanwhile kills and stops workers, kills the coordinator, fills its
-disk, cuts links both ways or one way, and kills and restarts clients. Every result must equal, bit for bit, what an
+need root), runs batches in deterministic mode, and meanwhile kills, stops and drains workers, kills and restarts the
+coordinator, fills its disk, cuts links both ways or one way, and kills and restarts clients. Every result must equal, bit for bit, what an
 undisturbed worker makes of the same request. Ends with exit code 1, and the seed, if any does not.
 
 A soak, in which no daemon is killed and none may grow:
@@ -32,10 +32,14 @@ from links import COORDINATOR, Links, within  # noqa: E402
 from processes import Watch  # noqa: E402
 
 # Kinds of faults, and how often each comes.
-FAULTS = {"worker killed": 4, "worker stopped": 3, "coordinator killed": 2, "disk filled": 1, "client killed": 4}
+FAULTS = {
+    "worker killed": 4, "worker stopped": 3, "worker drained": 2, "coordinator killed": 2, "coordinator restarted": 1,
+    "disk filled": 1, "client killed": 4,
+}
 LINK_FAULTS = {"link cut": 2, "one-way cut": 2, "link spoiled": 2}
 OF_WORKERS = ("worker killed", "worker stopped", "link cut", "one-way cut")  # Their samples have to run elsewhere.
 PORT = 9460
+DRAIN = 60.0  # Seconds: a worker that is cut off waits for its coordinator.
 RESTART_AFTER = 0.3  # Seconds until a supervisor would have noticed.
 RETENTION = 20  # Seconds that a result waits whose acknowledgement was lost.
 HANG = 180.0  # Seconds within which any request must end, faults or not.
@@ -66,6 +70,7 @@ class Supervised:
 
     def __init__(self, start):
         self.start, self.lock, self.restarts, self.leaving = start, threading.Lock(), 0, False
+        self.wrong = []
         self.daemon = start(None)
 
     def kill(self, failpoints=None):
@@ -83,6 +88,20 @@ class Supervised:
             os.kill(self.daemon.process.pid, signal.SIGSTOP)
             time.sleep(seconds)
             os.kill(self.daemon.process.pid, signal.SIGCONT)
+
+    def drain(self, seconds):
+        """SIGTERM, which it has to obey within so many seconds and with exit code 0, and a new one."""
+        with self.lock:
+            self.daemon.process.send_signal(signal.SIGTERM)
+            try:
+                code = self.daemon.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                code = None
+                self.daemon.__exit__()
+            if code != 0:
+                self.wrong.append(f"{self.daemon.log}: exit code {code} after SIGTERM")
+            if not self.leaving:
+                self.daemon = self.start(None)
 
     def mend(self):
         """Starts it again if it died by itself; its exit code, if it did."""
@@ -294,7 +313,9 @@ class Faults:
         return {
             "worker killed": lambda: (cluster.workers[index].kill,),
             "worker stopped": lambda: (cluster.workers[index].stop, random_.uniform(1, 10)),
+            "worker drained": lambda: (cluster.workers[index].drain, DRAIN),
             "coordinator killed": lambda: (cluster.coordinator.kill,),
+            "coordinator restarted": lambda: (cluster.coordinator.drain, DRAIN),
             "disk filled": lambda: (
                 fill_disk, cluster.coordinator, f"journal.commit=enospc@{random_.randint(2, 40)}"),
             "client killed": lambda: (clients.kill_one, random_),
@@ -389,6 +410,8 @@ def main():
           f"p99 {percentile(again, 0.99):.2f} s, of {len(again)}")
     print(watch.table())
     problems = list(clients.wrong)
+    for process in (*cluster.workers, cluster.coordinator):
+        problems += process.wrong
     if left or spooled:
         problems.append(f"left behind: requests {left}, files {spooled}")
     if clients.done + len(clients.wrong) != clients.started:

@@ -362,6 +362,36 @@ TEST(Coordinator, EndsARequestAtItsDeadline) {
   EXPECT_EQ(h.last<Done>()->error.code, Code::kDeadline);
 }
 
+TEST(Coordinator, SharesTheClusterBetweenClientsByTheirWeights) {
+  CoordinatorOptions options;
+  options.client_weights = {{"alice", 3}};
+  Harness h(options);
+  h.join(1, 1, /*credit=*/1);
+  std::map<RequestId, std::string> whose;
+  for (std::uint64_t n : {1, 2}) {
+    Submit submit;
+    submit.request = RequestId{0, n};
+    Request request;
+    request.model = "noop";
+    request.samples = 60;
+    request.latent_shape = {1, 1, 4};
+    request.schedule = ScheduleSpec{"simple", 10, 1.0};
+    whose[submit.request] = n == 1 ? "alice" : "bob";
+    h.feed(event::Submitted{PeerId{n}, submit, request, whose[submit.request]});
+    h.feed(event::Journaled{submit.request, event::Journaled::What::kRequest, {}});
+  }
+  ASSERT_EQ(h.last<Refused>(), nullptr);
+  for (int i = 0; i < 50; ++i) h.advance(1ms);  // It looks at what it might do before it begins.
+  std::map<std::string, std::size_t> served;
+  for (std::size_t i = 0; i < h.assigns(1).size() && served["alice"] + served["bob"] < 40; ++i) {
+    const Assign assign = h.assigns(1)[i];
+    served[whose[assign.request]] += assign.samples.size();
+    h.deliver_all(1, assign);
+    h.advance(1ms);
+  }
+  EXPECT_NEAR(static_cast<double>(served["alice"]) / static_cast<double>(served["bob"]), 3, 1.2);
+}
+
 TEST(Coordinator, ServesHigherPriorityFirst) {
   Harness h;
   h.join(1, 1, /*credit=*/1);
