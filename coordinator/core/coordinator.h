@@ -41,7 +41,7 @@ struct CoordinatorOptions {
   std::uint64_t checkpoint_bytes = 1ull << 30;  ///< Of all checkpoints together; 0: none are made.
   Duration offer_wait =
       std::chrono::seconds{2};  ///< For workers of an earlier life, with recovered samples.
-  std::map<std::string, double> weights;  ///< By worker name; override what workers say.
+  std::map<std::string, double> weights;         ///< By worker name; override what workers say.
   std::map<std::string, double> client_weights;  ///< By the name of a client's key; others have 1.
   /// kStatic: every request is shared out by weight, as if it asked for it.
   Scheduling scheduling = Scheduling::kMeasured;
@@ -204,6 +204,7 @@ class Coordinator {
   void enqueue(Job& job, std::int64_t number);
   void dequeue(Job& job, std::int64_t number);
   [[nodiscard]] Job* next_job(const Worker& worker);
+  void charge(Job& job, std::int64_t number, double sign);
   void feed_worker(Worker& worker);
   void schedule();
   [[nodiscard]] std::optional<TimePoint> next_schedule() const;

@@ -48,6 +48,7 @@ void Coordinator::lose_shard(ShardId id, const std::string& reason, Blame blame)
     sample.state = SampleState::kWaiting;
     sample.at = WorkerId{0};
     sample.steps = sample.saved_steps;
+    if (measured_.contains(job.id)) charge(job, i, -1);  // It is not to wait behind others again.
     if (blame == Blame::kSamples && !shard.is_pending(i)) {
       sample.strikes.push_back({worker.hello.name, worker.hello.boot, reason});
       struck_.insert(job.id);

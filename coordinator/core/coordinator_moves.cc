@@ -118,6 +118,7 @@ void Coordinator::complete_move(ShardId id) {
   tell(note::SampleMoved{job.id, move.sample, from.hello.name, goes ? to->hello.name : "",
                          move.steps, to_seconds(now_ - move.left_at)});
   if (shard.open.empty()) drop_shard(shard.id);
+  if (!goes && measured_.contains(job.id)) charge(job, move.sample, -1);
   if (goes) {
     dequeue(job, move.sample);
     assign(*to, job, {move.sample});

@@ -153,6 +153,17 @@ Job* Coordinator::next_job(const Worker& worker) {
   return best;
 }
 
+/// Counts the passes that a sample still takes for its client, or takes them back (-1).
+void Coordinator::charge(Job& job, std::int64_t number, double sign) {
+  const Sample& sample = job.samples[static_cast<std::size_t>(number)];
+  const double rows = sign * static_cast<double>(job.admitted.steps_per_sample - sample.steps) *
+                      job.admitted.passes_per_step *
+                      static_cast<double>(job.admitted.rows_per_sample);
+  job.served += rows;
+  Payer& payer = payers_.at(job.payer);
+  payer.served += rows / payer.weight;
+}
+
 void Coordinator::feed_worker(Worker& worker) {
   if (worker.state != WorkerState::kLive || kept_from_others(worker)) return;
   const std::int64_t most = most_samples(worker);
@@ -173,13 +184,7 @@ void Coordinator::feed_worker(Worker& worker) {
     dequeue(*job, sample);
     if (job->request.deterministic && job->pinned.empty()) job->pinned = worker.hello.numerics_id;
     given[job->id].push_back(sample);
-    const double rows = static_cast<double>(job->admitted.steps_per_sample -
-                                            job->samples[static_cast<std::size_t>(sample)].steps) *
-                        job->admitted.passes_per_step *
-                        static_cast<double>(job->admitted.rows_per_sample);
-    job->served += rows;
-    Payer& payer = payers_.at(job->payer);
-    payer.served += rows / payer.weight;
+    charge(*job, sample, 1);
     ++held;
     ++all;
   }

@@ -366,7 +366,8 @@ void Coordinator::on_samples_done(Worker& worker, const SamplesDone& message) {
       std::none_of(message.samples.begin(), message.samples.end(), [&](const SampleReport& report) {
         return shard->open.contains(report.sample) && !shard->is_pending(report.sample);
       });
-  if (seen && message.stream_upto <= shard->announced) return;  // sent again
+  if (message.samples.empty() || (seen && message.stream_upto <= shard->announced))
+    return;  // sent again
   std::uint64_t rows = 0;
   std::set<std::int64_t> told;
   for (const SampleReport& report : message.samples) {
@@ -382,13 +383,29 @@ void Coordinator::on_samples_done(Worker& worker, const SamplesDone& message) {
     return lose_shard(shard->id, "protocol: it was given no memory to write to");
   }
   const std::uint64_t streamed = message.in_place ? 0 : rows * row_bytes;
-  if (message.stream_upto != shard->announced + streamed) {
+  const std::uint64_t begin = message.stream_upto - streamed;
+  if (message.stream_upto < streamed || (begin < shard->announced && streamed > 0)) {
     return lose_shard(shard->id, "protocol: the bytes it announced do not match its samples");
   }
-  shard->announced = message.stream_upto;
+  if (begin > shard->announced) {  // It overtook another, which speaks of the bytes before.
+    const auto [first, last] = shard->early.equal_range(begin);
+    const bool is_known = std::any_of(first, last, [&](const auto& entry) {
+      return entry.second.samples.front().sample == message.samples.front().sample;
+    });
+    if (is_known) return;  // sent again
+    if (shard->early.size() >= shard->samples.size())
+      return lose_shard(shard->id, "protocol: it announced bytes, and others before them never");
+    shard->early.emplace(begin, message);
+    return;
+  }
+  const ShardId id = shard->id;
+  shard->announced = std::max(shard->announced, message.stream_upto);
   shard->pending.push_back(message);
   emit(action::Expect{shard->result_stream(), shard->announced});
   complete_pending(*shard);
+  shard = find(id);
+  if (shard == nullptr) return;
+  if (auto next = shard->early.extract(shard->announced)) on_samples_done(worker, next.mapped());
 }
 
 void Coordinator::pass_on(const Worker& worker, const SamplePreview& preview) {

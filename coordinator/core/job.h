@@ -153,6 +153,8 @@ struct Shard {
   std::uint64_t arrived = 0;          ///< Bytes of the result stream that are here.
   std::uint64_t announced = 0;        ///< Bytes that SamplesDone messages have spoken of.
   std::deque<SamplesDone> pending;    ///< Announced, bytes not here yet.
+  /// Those that arrived before one that was sent earlier, by where their bytes begin.
+  std::multimap<std::uint64_t, SamplesDone> early;
   std::int64_t steps = 0;
   double seconds = 0;
 

@@ -95,12 +95,14 @@ void CoordinatorNotes::on(const note::ShardAssigned& note) {
   metrics_.transferred(note.worker, TransferDirection::kSent, TransferKind::kInput,
                        note.input_bytes);
   const std::string request = to_string(note.request);
-  log_debug("shard.assigned", {{"request", request},
-                               {"shard", note.shard.value},
-                               {"worker", note.worker},
-                               {"samples", note.samples},
-                               {"attempt", note.attempt},
-                               {"shared_memory", note.shares}});
+  const LogFields fields{{"request", request},      {"shard", note.shard.value},
+                         {"worker", note.worker},   {"samples", note.samples},
+                         {"attempt", note.attempt}, {"shared_memory", note.shares}};
+  if (note.attempt > 1) {
+    log_info("shard.again", fields);
+  } else {
+    log_debug("shard.assigned", fields);
+  }
 }
 
 void CoordinatorNotes::on(const note::ShardKept& note) {

@@ -208,7 +208,9 @@ Result<LoraMatch> match_lora(const std::vector<TensorView>& tensors, const Bluep
                                    : parts.alpha) = &view;
   }
   const Targets targets(blueprint);
-  for (const auto& [layer, parts] : layers) {
+  for (const auto& entry : layers) {
+    const auto& layer = entry.first;
+    const auto& parts = entry.second;
     const bool encoder =
         std::any_of(kTextEncoders.begin(), kTextEncoders.end(),
                     [&](std::string_view prefix) { return layer.starts_with(prefix); });

@@ -139,7 +139,7 @@ class Cluster:
         tcp = [f"tcp.address=tcp://{COORDINATOR}:{PORT}", f"tcp.keys={self.folder}/keys"] if self.links else []
         return Daemon(
             "pa-coordinator", self.folder, f"run_dir={self.folder}/run", f"journal.folder={self.folder}/journal",
-            f"retention.duration={RETENTION}s", "log.level=debug",
+            f"retention.duration={RETENTION}s",
             "quarantine_after=100",  # Here no sample is to blame, ever.
             *tcp, failpoints=failpoints, prefix=within(self.links.hub) if self.links else [],
         )
@@ -332,8 +332,8 @@ class Faults:
         for at, name in self.of_workers:
             lost = next((event for event in log if event["event"] == "shard.lost" and event["worker"] == name
                          and at < event["at"] < at + 12), None)
-            again = lost and next((event for event in log if event["event"] == "shard.assigned"
-                                   and event["at"] >= lost["at"] and event["attempt"] > 1), None)
+            again = lost and next((event for event in log if event["event"] == "shard.again"
+                                   and event["at"] >= lost["at"] and event["request"] == lost["request"]), None)
             if again:
                 seconds.append(again["at"] - at)
         return seconds

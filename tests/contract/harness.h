@@ -33,7 +33,7 @@ class Harness {
 
   /// Lets time pass until `condition`, for some seconds. Returns whether it came true.
   bool wait_until(const std::function<bool()>& condition) {
-    const TimePoint end = now() + std::chrono::seconds{20};
+    const TimePoint end = now() + std::chrono::seconds{120};
     while (!condition()) {
       if (now() >= end) return false;
       pass_time();
