@@ -208,12 +208,10 @@ Result<LoraMatch> match_lora(const std::vector<TensorView>& tensors, const Bluep
                                    : parts.alpha) = &view;
   }
   const Targets targets(blueprint);
-  for (const auto& entry : layers) {
-    const auto& layer = entry.first;
-    const auto& parts = entry.second;
+  for (const auto& [layer, parts] : layers) {
     const bool encoder =
         std::any_of(kTextEncoders.begin(), kTextEncoders.end(),
-                    [&](std::string_view prefix) { return layer.starts_with(prefix); });
+                    [&name = layer](std::string_view prefix) { return name.starts_with(prefix); });
     if (encoder) {
       ++match.text_encoder_layers;
       continue;

@@ -74,8 +74,9 @@ Result<OptionValues> options_of(const SamplerRule& rule,
   }
   for (const auto& [name, value] : given) {
     const std::string field = "/sampler/options/" + name;
-    const auto option = std::find_if(rule.options.begin(), rule.options.end(),
-                                     [&](const OptionRule& o) { return o.name == name; });
+    const auto option =
+        std::find_if(rule.options.begin(), rule.options.end(),
+                     [&wanted = name](const OptionRule& o) { return o.name == wanted; });
     if (option == rule.options.end()) {
       return invalid(
           "the sampler '" + rule.name + "' has no option '" + name + "'" + suggestion(name, names),

@@ -69,8 +69,9 @@ void WorkerCore::settle_offers(const std::vector<KeptShard>& kept) {
   std::vector<ShardId> dropped;
   for (auto& [id, held] : shards_) {
     if (!held.offered) continue;
-    const auto found = std::find_if(kept.begin(), kept.end(),
-                                    [&](const KeptShard& shard) { return shard.shard == id; });
+    const auto found =
+        std::find_if(kept.begin(), kept.end(),
+                     [held_id = id](const KeptShard& shard) { return shard.shard == held_id; });
     if (found == kept.end()) {
       dropped.push_back(id);
     } else {
