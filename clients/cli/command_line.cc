@@ -185,7 +185,7 @@ std::variant<Command, int> parse_command_line(int argc, const char* const* argv)
   app.footer(
       "Exit codes: 0 done, 1 internal error, 2 usage, 3 the request is invalid, 4 unavailable or "
       "busy,\n"
-      "5 deadline, 6 cancelled.");
+      "5 deadline, 6 cancelled, 7 some samples failed (the others were delivered).");
 
   RunOptions sample, forward, plan;
   forward.command.op = Operation::kForward;
