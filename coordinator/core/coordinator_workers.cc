@@ -219,18 +219,23 @@ void Coordinator::lose_worker(WorkerId id, const std::string& reason, Blame blam
   membership_changed_ = true;
 }
 
-/// Whether a worker that answers has a pass under way for too long.
+/// Whether a worker that answers has a pass under way for too long, of whichever of its requests.
 bool Coordinator::is_hung(const Worker& worker, Duration busy_for) {
   const LivenessOptions& limits = options_.liveness;
   if (busy_for < std::min(limits.lease, limits.first_lease) || worker.shards.empty()) return false;
-  const Job& job = jobs_.at(shards_.at(*worker.shards.begin()).request);
-  const CostModel::Estimate estimate = costs_.estimate(device_of(worker), job.kind, 1);
-  if (estimate.basis != CostBasis::kMeasured || estimate.times->passes_seen() < 3)
-    return busy_for >= limits.first_lease;
-  const std::int64_t rows = std::clamp<std::int64_t>(worker.assigned * job.admitted.rows_per_sample,
-                                                     1, worker.hello.max_rows);
-  const double expected = estimate.times->cost()(rows);
-  return busy_for >= std::max(limits.lease, from_seconds(kLeasePasses * expected));
+  Duration lease = limits.lease;
+  for (const ShardId id : worker.shards) {
+    const Job& job = jobs_.at(shards_.at(id).request);
+    const CostModel::Estimate estimate = costs_.estimate(device_of(worker), job.kind, 1);
+    if (estimate.basis != CostBasis::kMeasured || estimate.times->passes_seen() < 3) {
+      lease = std::max(lease, limits.first_lease);
+      continue;
+    }
+    const std::int64_t rows = std::clamp<std::int64_t>(
+        worker.assigned * job.admitted.rows_per_sample, 1, worker.hello.max_rows);
+    lease = std::max(lease, from_seconds(kLeasePasses * estimate.times->cost()(rows)));
+  }
+  return busy_for >= lease;
 }
 
 /// Its process is told to end, and its samples go to others. It is not let in again.

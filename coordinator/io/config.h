@@ -72,7 +72,7 @@ struct CoordinatorConfig {
   std::int64_t quarantine_after = 3;  ///< Workers lost with one sample.
   Scheduling scheduling = Scheduling::kMeasured;
   std::string costs_file;  ///< Where it keeps what passes cost; filled from run_dir, if not given.
-  std::map<std::string, double> weights;  ///< Worker's name to weight, instead of its own.
+  std::map<std::string, double> weights;         ///< Worker's name to weight, instead of its own.
   std::map<std::string, double> client_weights;  ///< Key's name to weight; others have 1.
   LogOptions log;
 };

@@ -1,15 +1,18 @@
-// What the journal costs: small requests from eight clients at once, with it on a disk and without, side by side.
+// What the journal costs: requests of 21 small samples from eight clients at once, with it on a disk and without, side by
+// side; and what the coordinator's processor time is for each.
 //
 //   build/release/bench/journal_bench [SECONDS]
 //
 // `forward` requests are never journalled: they show what else is in the way.
 
+#include <unistd.h>
+
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -24,7 +27,8 @@ namespace {
 
 constexpr int kClients = 8;
 constexpr int kRounds = 3;
-constexpr std::int64_t kSide = 64;  // A sample of 16 KiB.
+constexpr std::int64_t kSamples = 21;
+constexpr std::int64_t kSide = 16;  // A sample of 1 KiB.
 
 struct Mode {
   const char* name;
@@ -33,12 +37,26 @@ struct Mode {
   std::vector<double> seconds = {};  ///< Of each request.
   double rate = 0;                   ///< Requests a second, the median round's.
   std::vector<double> rates = {};
+  double coordinator_seconds = 0;  ///< Of a processor, in all rounds.
 };
 
 double quantile(std::vector<double>& values, double part) {
   std::sort(values.begin(), values.end());
   return values[std::min(values.size() - 1,
                          static_cast<std::size_t>(part * static_cast<double>(values.size())))];
+}
+
+/// Of a process so far, in all its threads.
+double processor_seconds(std::int64_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  std::istringstream fields(text.substr(text.rfind(')') + 2));
+  std::string field;
+  double ticks = 0;
+  for (int i = 3; i <= 15 && fields >> field; ++i) {
+    if (i == 14 || i == 15) ticks += std::stod(field);
+  }
+  return ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
 void require(const Status& status) {
@@ -49,11 +67,11 @@ Submission submission(Operation op, const Buffer& x) {
   Request request;
   request.op = op;
   request.model = "noop";
-  request.samples = 4;
+  request.samples = kSamples;
   Submission made;
   made.id = make_request_id();
   if (op == Operation::kForward) {
-    made.tensors = {{TensorSpec{"x", DType::kF32, {4, 1, kSide, kSide}}, x}};
+    made.tensors = {{TensorSpec{"x", DType::kF32, {kSamples, 1, kSide, kSide}}, x}};
   } else {
     request.latent_shape = {1, kSide, kSide};
     request.noise = NoiseKind::kKeyed;
@@ -67,7 +85,7 @@ Submission submission(Operation op, const Buffer& x) {
 std::vector<double> load(const std::string& endpoint, Operation op, TimePoint end) {
   auto client = Client::connect(endpoint, {});
   if (!client.ok()) broken(__FILE__, __LINE__, client.error().message);
-  const std::uint64_t bytes = 4 * kSide * kSide * sizeof(float);
+  const std::uint64_t bytes = kSamples * kSide * kSide * sizeof(float);
   const Buffer x(
       std::shared_ptr<std::byte>(new std::byte[bytes](), std::default_delete<std::byte[]>()),
       bytes);
@@ -123,6 +141,8 @@ void measure(Mode& mode, double seconds) {
     }
   }
   (void)load(endpoint, mode.op, steady_now() + std::chrono::seconds{1});
+  const std::int64_t coordinator = (*cluster)->file().coordinator.pid;
+  const double before = processor_seconds(coordinator);
   const TimePoint start = steady_now();
   const TimePoint end = start + from_seconds(seconds);
   std::vector<std::vector<double>> all(kClients);
@@ -137,6 +157,7 @@ void measure(Mode& mode, double seconds) {
     requests += one.size();
     mode.seconds.insert(mode.seconds.end(), one.begin(), one.end());
   }
+  mode.coordinator_seconds += processor_seconds(coordinator) - before;
   mode.rates.push_back(static_cast<double>(requests) / to_seconds(steady_now() - start));
   (*cluster)->stop(std::chrono::seconds{2}, {});
 }
@@ -148,11 +169,13 @@ int run(double seconds) {
   for (int round = 0; round < kRounds; ++round) {
     for (Mode& mode : modes) measure(mode, seconds);
   }
-  std::printf("%-28s %12s %10s %10s\n", "", "requests/s", "p50 ms", "p99 ms");
+  std::printf("%-28s %12s %10s %10s %24s\n", "", "requests/s", "p50 ms", "p99 ms",
+              "coordinator CPU ms each");
   for (Mode& mode : modes) {
     mode.rate = quantile(mode.rates, 0.5);
-    std::printf("%-28s %12.1f %10.2f %10.2f\n", mode.name, mode.rate,
-                1e3 * quantile(mode.seconds, 0.5), 1e3 * quantile(mode.seconds, 0.99));
+    std::printf("%-28s %12.1f %10.2f %10.2f %24.2f\n", mode.name, mode.rate,
+                1e3 * quantile(mode.seconds, 0.5), 1e3 * quantile(mode.seconds, 0.99),
+                1e3 * mode.coordinator_seconds / static_cast<double>(mode.seconds.size()));
   }
   std::printf("on disk / in memory: requests a second %.2f, p99 %.2f\n",
               modes[2].rate / modes[1].rate,
