@@ -4,6 +4,7 @@ import contextlib
 import signal
 
 import numpy as np
+import pytest
 
 from cluster import DONE, MODELS, Cluster, Daemon, Run, metrics, pa, short_folder, wait_for
 
@@ -16,22 +17,29 @@ def value(daemon, name):
     return sum(value for series, value in metrics(daemon.url("metrics")).items() if series.partition("{")[0] == name)
 
 
-def worker(folder, name):
+@pytest.fixture(scope="module")
+def expected():
+    with Cluster(1) as cluster:
+        return cluster.start(*REQUEST).result().values
+
+
+def worker(folder, name, failpoints=None):
     (folder / name).mkdir()
     return Daemon(
         "pa-worker", folder / name, f"connect.run_dir={folder}/run", f"name={name}", f"models={MODELS}", "threads=1",
-        "sim=20ms+20ms",
+        "sim=20ms+20ms", failpoints=failpoints,
     )
 
 
-def test_killed_workers_samples_go_on_from_their_checkpoints():
-    with Cluster(1) as cluster:
-        expected = cluster.start(*REQUEST).result().values
+@pytest.mark.parametrize("readable", [True, False])
+def test_killed_workers_samples_go_on_from_their_checkpoints(expected, readable):
+    """Or from their beginning, if the worker that gets them cannot read any checkpoint."""
     with short_folder() as folder, contextlib.ExitStack() as exits:
         coordinator = exits.enter_context(Daemon(
             "pa-coordinator", folder, f"run_dir={folder}/run", "journal.folder=''", "checkpoints.interval=500ms",
         ))
-        workers = {name: exits.enter_context(worker(folder, name)) for name in ("a", "b")}
+        faults = {"a": None, "b": None if readable else "checkpoint.read=eio"}
+        workers = {name: exits.enter_context(worker(folder, name, faults[name])) for name in faults}
         connect = ["--connect", f"ipc://{folder}/run/client.sock"]
         for each in workers.values():
             wait_for("ready workers", each.is_ready)
@@ -44,6 +52,9 @@ def test_killed_workers_samples_go_on_from_their_checkpoints():
         workers["a"].process.send_signal(signal.SIGKILL)
         result = run.result()
         assert np.array_equal(result.values, expected)
+        if not readable:
+            assert "could not read a checkpoint" in coordinator.log.read_text()
+            return
         assert max(result.attempts()) == 2
         saved = value(coordinator, "pa_checkpoint_saved_steps_total")
         again = value(coordinator, "pa_repeated_steps_total")

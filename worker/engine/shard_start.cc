@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <utility>
 #include <vector>
 
+#include "shared/io/failpoint.h"
 #include "shared/sampling/request_sampling.h"
 #include "worker/engine/checkpoint.h"
 #include "worker/engine/row_math.h"
@@ -246,6 +248,7 @@ Status ShardRun::restore(const ShardTensors& tensors) {
     if (!bytes.defined()) continue;
     const auto restored = [&]() -> Result<Checkpoint> {
       if (bytes.scalar_type() != at::kByte) return invalid("a checkpoint is of dtype U8");
+      if (const int error = failpoint("checkpoint.read")) return invalid(std::strerror(error));
       PA_ASSIGN(Checkpoint checkpoint,
                 decode_checkpoint({static_cast<const std::byte*>(bytes.const_data_ptr()),
                                    static_cast<std::size_t>(bytes.numel())}));
