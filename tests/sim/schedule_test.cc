@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "coordinator/core/level.h"
 #include "tests/support/sim_cluster.h"
 
@@ -132,6 +134,28 @@ TEST_F(ScheduleSim, ADeviceThatBecomesSlowInMidRequestIsRelieved) {
   const double after = 8 / 0.085 + 8 / 0.255;
   const double known = 1.5 + (all - 1.5 * before) / after;
   EXPECT_LE((*sim_->reply(request))->done.seconds, 1.08 * known);
+}
+
+TEST_F(ScheduleSim, ADeviceThatWasSlowOnceIsTriedAgain) {
+  const SimCompute::Speed fast{5ms, 10ms, 8};
+  start({fast, fast});
+  warm_up();
+  sim_->set_speed(1, {20s, 20s, 8});  // One pass takes longer than a request.
+  (void)seconds_of(*sim_, {.samples = 24, .steps = kSteps});
+  sim_->set_speed(1, fast);
+  const auto part_of_second = [&] {
+    const RequestId request = sim_->submit({.samples = 24, .steps = kSteps});
+    EXPECT_TRUE(sim_->run_until_idle(600s));
+    const auto& samples = (*sim_->reply(request))->done.samples;
+    return static_cast<double>(
+               std::count_if(samples.begin(), samples.end(),
+                             [](const SampleReport& sample) { return sample.worker == "w1"; })) /
+           24;
+  };
+  (void)part_of_second();
+  sim_->advance(61s);
+  for (int i = 0; i < 5; ++i) (void)part_of_second();  // Its cost is learned over some passes.
+  EXPECT_GT(part_of_second(), 0.4);
 }
 
 TEST_F(ScheduleSim, ADeviceThatJoinsInMidRequestIsUsed) {
