@@ -206,7 +206,7 @@ Status LocalCluster::write_configurations() {
 
 std::string LocalCluster::keys_dir() const { return options_.state + "/keys"; }
 
-Status LocalCluster::make_keys() {
+Status LocalCluster::make_keys() const {
   const std::string list = keys_dir() + "/allow.yaml";
   const auto make = [&](const std::string& name, std::optional<Identity> identity) -> Status {
     if (fs::exists(keys_dir() + "/" + name + ".secret")) return {};

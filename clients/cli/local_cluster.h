@@ -76,7 +76,7 @@ class LocalCluster {
   LocalCluster(LocalClusterOptions options, Report report);
   [[nodiscard]] Status prepare();
   [[nodiscard]] Status write_configurations();
-  [[nodiscard]] Status make_keys();
+  [[nodiscard]] Status make_keys() const;
   [[nodiscard]] Status launch(Member& member, TimePoint now);
   void ended(Member& member, const Exit& exit, TimePoint now);
   [[nodiscard]] Status save();

@@ -47,8 +47,8 @@ Client::Client(std::unique_ptr<ClientTransport> transport, Pollable& source, std
     : transport_(std::move(transport)),
       memory_(*transport_),
       endpoint_(std::move(endpoint)),
-      options_(options),
-      streams_(StreamOptions{.window_bytes = options.window_bytes}) {
+      options_(std::move(options)),
+      streams_(StreamOptions{.window_bytes = options_.window_bytes}) {
   loop_.watch(source);
 }
 

@@ -19,7 +19,7 @@ Result<std::unique_ptr<Client>> Client::connect(const std::string& endpoint,
   PA_ASSIGN(std::unique_ptr<ZmqClient> transport,
             ZmqClient::connect(ZmqContext(), socket, Channel::kClient, {}, std::move(keys)));
   Pollable& source = *transport;
-  return std::make_unique<Client>(std::move(transport), source, endpoint, options);
+  return std::make_unique<Client>(std::move(transport), source, endpoint, std::move(options));
 }
 
 }  // namespace pa

@@ -84,7 +84,7 @@ std::vector<std::int64_t> Coordinator::adopt(Worker& worker, const OfferedShard&
     shard.open.insert(held.sample);
   }
   if (shard.open.empty()) return {};
-  const std::vector<std::int64_t> open(shard.open.begin(), shard.open.end());
+  std::vector<std::int64_t> open(shard.open.begin(), shard.open.end());
   if (job->request.deterministic && job->pinned.empty()) job->pinned = worker.hello.numerics_id;
   worker.pass_began = now_;
   worker.shards.insert(shard.id);
