@@ -132,8 +132,8 @@ CoordinatorMetrics::CoordinatorMetrics(Metrics& metrics)
   CounterFamily streams = metrics.counters(
       "pa_stream_bytes_total",
       "Bytes of tensors in the coordinator's messages; in shared memory none are.", {"direction"});
-  for (std::size_t i = 0; i < kDirections.size(); ++i) {
-    stream_bytes_.push_back(streams.with({std::string(kDirections[i])}));
+  for (const std::string_view direction : kDirections) {
+    stream_bytes_.push_back(streams.with({std::string(direction)}));
   }
   for (const std::string_view outcome : kOutcomes) (void)requests_.with({std::string(outcome)});
   for (const std::string_view reason : kReasons) (void)retries_.with({std::string(reason)});

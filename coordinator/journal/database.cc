@@ -31,9 +31,9 @@ constexpr const char* kSchema[] = {
 
 std::string bytes_of(const RequestId& id) {
   std::string bytes(kIdBytes, '\0');
-  for (int i = 0; i < 8; ++i) {
-    bytes[static_cast<std::size_t>(i)] = static_cast<char>(id.high >> (56 - 8 * i));
-    bytes[static_cast<std::size_t>(8 + i)] = static_cast<char>(id.low >> (56 - 8 * i));
+  for (std::size_t i = 0; i < 8; ++i) {
+    bytes[i] = static_cast<char>(id.high >> (56 - 8 * i));
+    bytes[8 + i] = static_cast<char>(id.low >> (56 - 8 * i));
   }
   return bytes;
 }
@@ -90,7 +90,7 @@ struct JournalDatabase::Connection {
     }
   }
 
-  int execute(const char* sql) { return sqlite3_exec(db, sql, nullptr, nullptr, nullptr); }
+  int execute(const char* sql) const { return sqlite3_exec(db, sql, nullptr, nullptr, nullptr); }
 
   [[nodiscard]] Status run(const char* sql) {
     const int code = execute(sql);

@@ -19,7 +19,7 @@ constexpr std::array<Unit, 7> kTimes{{{"ns", 1},
                                       {"m", 60'000'000'000},
                                       {"h", 3'600'000'000'000},
                                       {"d", 86'400'000'000'000}}};
-constexpr std::int64_t kLongest = std::int64_t{100 * 365} * kTimes[6].size;
+constexpr std::int64_t kLongest = std::int64_t{100} * 365 * kTimes[6].size;
 
 constexpr std::array<Unit, 9> kSizes{{{"B", 1},
                                       {"KiB", std::int64_t{1} << 10},

@@ -76,7 +76,7 @@ const char* given() { return std::getenv("PA_FAILPOINTS"); }
 
 }  // namespace
 
-const bool failpoints_on = given() != nullptr;
+const bool kFailpointsOn = given() != nullptr;
 
 int hit_failpoint(const char* name) {
   static Points points(given());

@@ -8,13 +8,13 @@
 namespace pa {
 
 namespace detail {
-extern const bool failpoints_on;
+extern const bool kFailpointsOn;
 [[nodiscard]] int hit_failpoint(const char* name);
 }  // namespace detail
 
 /// 0, or the errno that this place is to fail with. Any thread.
 [[nodiscard]] inline int failpoint(const char* name) {
-  return detail::failpoints_on ? detail::hit_failpoint(name) : 0;
+  return detail::kFailpointsOn ? detail::hit_failpoint(name) : 0;
 }
 
 }  // namespace pa

@@ -43,7 +43,7 @@ class Settings {
   void choice(std::string path, Enum& value, const std::vector<std::string_view>& names,
               std::string reason) {
     choice(
-        std::move(path), std::move(names), [&value] { return static_cast<std::size_t>(value); },
+        std::move(path), names, [&value] { return static_cast<std::size_t>(value); },
         [&value](std::size_t index) { value = static_cast<Enum>(index); }, std::move(reason));
   }
   /// A map from names, which are free, to numbers.

@@ -67,7 +67,7 @@ std::vector<bool> finite_rows(const at::Tensor& answer) {
 
 /// Where tests make a pass fail, and those with one sample: "sample.7=kill". See failpoint.h.
 Status injected_faults(const std::vector<PassRow>& pass) {
-  if (!detail::failpoints_on) return {};
+  if (!detail::kFailpointsOn) return {};
   if (const int error = failpoint("device.error")) return internal(std::strerror(error));
   (void)failpoint("device.pass");
   for (const PassRow& row : pass) {
