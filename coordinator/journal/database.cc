@@ -92,7 +92,7 @@ struct JournalDatabase::Connection {
 
   int execute(const char* sql) const { return sqlite3_exec(db, sql, nullptr, nullptr, nullptr); }
 
-  [[nodiscard]] Status run(const char* sql) {
+  [[nodiscard]] Status run(const char* sql) const {
     const int code = execute(sql);
     if (code != SQLITE_OK) return failed(code);
     return {};
