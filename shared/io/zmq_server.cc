@@ -73,7 +73,7 @@ struct ZmqServer::State {
   }
 
   /// Ties the peer to the connection over which it says it shares memory.
-  bool tie(ZmqPeers::Peer& peer, std::uint64_t token) {
+  bool tie(ZmqPeers::Peer& peer, std::uint64_t token) const {
     if (!segments || token == 0) return false;
     segments->turn();
     if (segments->connected(token)) peer.sharing = token;

@@ -41,7 +41,7 @@ class ConfigReader {
   void fail(std::string message);
 
   /// kInvalid with the first thing that the weights lack.
-  [[nodiscard]] const Status& status() const { return status_; }
+  [[nodiscard]] Status status() const { return status_; }
 
  private:
   const WeightIndex& weights_;

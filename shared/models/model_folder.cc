@@ -225,7 +225,8 @@ Status describe(YamlFile file, ModelFolder& folder) {
     if (family.empty()) return file.finish();
   }
   Result<ModelDescription> described = describe_model(folder.weights, family, root);
-  if (described.ok()) {
+  const bool is_described = described.ok();
+  if (is_described) {
     folder.description = std::move(described).value();
     info.family = folder.description.family;
     info.sampling = folder.description.sampling;
@@ -251,7 +252,7 @@ Status describe(YamlFile file, ModelFolder& folder) {
   read_labels(root, info);
 
   const Status yaml = file.finish();
-  if (described.ok()) return yaml;
+  if (is_described) return yaml;
   const std::string hint = family.empty() ? "; name it in " + std::string(kYaml) : "";
   const std::string why = folder.path + ": " + described.error().message + hint;
   return invalid(yaml.ok() ? why : why + "\n" + yaml.error().message);

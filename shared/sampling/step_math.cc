@@ -19,7 +19,7 @@ struct GaussRule {
 /// Roots of the Legendre polynomial by Newton's method, from Chebyshev's guess.
 GaussRule make_gauss_rule() {
   GaussRule rule;
-  constexpr auto n = static_cast<double>(kGaussPoints);
+  const auto n = static_cast<double>(kGaussPoints);
   for (std::size_t i = 0; i < kGaussPoints; ++i) {
     double x = std::cos(std::numbers::pi * (static_cast<double>(i) + 0.75) / (n + 0.5));
     double slope = 1.0;

@@ -13,6 +13,7 @@
 #include "shared/io/loop.h"
 #include "shared/io/zmq_transport.h"
 #include "tests/support/free_tcp_address.h"
+#include "tests/support/temporary_folder.h"
 
 namespace pa {
 namespace {
@@ -23,9 +24,6 @@ using std::chrono::seconds;
 class CurveTest : public ::testing::Test {
  protected:
   CurveTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "pa-curve-XXXXXX").string();
-    EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
     client_ = pair();
     worker_ = pair();
     TcpListener tcp{free_tcp_address(), server_keys_, allowed(true)};
@@ -34,10 +32,6 @@ class CurveTest : public ::testing::Test {
     EXPECT_TRUE(server.ok()) << server.error().message;
     server_ = std::move(*server);
     loop_.watch(*server_);
-  }
-  ~CurveTest() override {
-    server_.reset();
-    std::filesystem::remove_all(directory_);
   }
 
   PeerKeys pair() const { return {server_keys_.public_key, *make_curve_keys()}; }
@@ -79,7 +73,8 @@ class CurveTest : public ::testing::Test {
     return std::nullopt;
   }
 
-  std::string directory_;
+  const test::TemporaryFolder folder_;
+  const std::string directory_ = folder_.path();
   CurveKeys server_keys_ = *make_curve_keys();
   PeerKeys client_;
   PeerKeys worker_;

@@ -46,7 +46,7 @@ class LibzmqTest : public ::testing::Test {
   }
 
   std::unique_ptr<ZmqClient> connect(const std::string& endpoint,
-                                     std::optional<PeerKeys> keys = std::nullopt) {
+                                     const std::optional<PeerKeys>& keys = std::nullopt) {
     auto client = ZmqClient::connect(context_, endpoint, Channel::kClient, options(), keys);
     PA_CHECK(client.ok());
     return std::move(*client);

@@ -8,6 +8,7 @@
 
 #include "shared/io/safetensors.h"
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer's.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::span<const std::byte> file(reinterpret_cast<const std::byte*>(data), size);
   const pa::Result<pa::SafetensorsContents> read = pa::parse_safetensors(file);

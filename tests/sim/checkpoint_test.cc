@@ -80,7 +80,8 @@ TEST(Checkpoints, NoneAreMadeWithoutABudget) {
 
 TEST(Checkpoints, StayWithinTheirBudget) {
   SimCluster::Options options = options_of(4, 1s);
-  options.coordinator.checkpoint_bytes = 3 * 16;  // SimCompute's state has at most 16 bytes.
+  options.coordinator.checkpoint_bytes =
+      std::uint64_t{3} * 16;  // SimCompute's state has at most 16 bytes.
   options.yields = true;
   SimCluster sim(options);
   sim.advance(1s);
