@@ -52,7 +52,7 @@ std::int64_t steps_with_kills(std::uint64_t seed, Duration keep, bool noisy) {
 }
 
 TEST(Reoffer, RepeatsNoStepOfWhatStillRuns) {
-  constexpr std::int64_t kSteps = (4 + 5 + 6) * 700;
+  constexpr std::int64_t kSteps = std::int64_t{4 + 5 + 6} * 700;
   const std::int64_t with = steps_with_kills(1, 2min, false);
   const std::int64_t without = steps_with_kills(1, 0s, false);
   EXPECT_LE(with, kSteps + kSteps / 50);

@@ -13,7 +13,8 @@ namespace {
 int middle(const Image& image, const SheetLayout& layout, int cell) {
   const int x = 16 + cell % layout.columns * layout.cell_width + layout.picture_width / 2;
   const int y = 16 + cell / layout.columns * layout.cell_height + layout.picture_height / 2;
-  const auto pixel = static_cast<std::size_t>(y * image.width + x);
+  const auto pixel = static_cast<std::size_t>(y) * static_cast<std::size_t>(image.width) +
+                     static_cast<std::size_t>(x);
   return image.rgb[pixel * 3];
 }
 

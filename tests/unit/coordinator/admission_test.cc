@@ -175,7 +175,7 @@ TEST(Admission, GuidanceNeedsANegativeOrTheLabelNone) {
   request.guidance.cfg = 3;
   EXPECT_THAT(refusal(request, {}), HasSubstr("/negative: cfg is not 1"));
   ModelInfo model = digits();
-  model.labels.push_back("none");
+  model.labels.emplace_back("none");
   EXPECT_EQ(refusal(request, {}, model), "admitted");
 }
 

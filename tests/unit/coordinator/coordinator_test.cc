@@ -17,11 +17,11 @@ class Harness {
   explicit Harness(CoordinatorOptions options = {}) : core_(std::move(options)) {}
 
   void feed(const Event& event) {
-    core_.step(event, now_, actions);
+    core_.step(event, now, actions);
     core_.check_invariants();
   }
   void advance(Duration by) {
-    now_ += by;
+    now += by;
     feed(event::Tick{});
   }
 
@@ -113,7 +113,7 @@ class Harness {
   }
 
   std::vector<Action> actions;
-  TimePoint now_;
+  TimePoint now;
 
  private:
   Coordinator core_;
