@@ -35,10 +35,12 @@ class NoiseSourceTest : public ::testing::Test {
     request_.seed = 42;
   }
 
-  NoiseSource source(const Program& program, std::vector<std::int64_t> samples = {1, 3}) const {
+  NoiseSource source(const Program& program,
+                     const std::vector<std::int64_t>& samples = {1, 3}) const {
     return NoiseSource::of(request_, program, kRow, samples, given_).value();
   }
-  std::string field(const Program& program, std::vector<std::int64_t> samples = {1, 3}) const {
+  std::string field(const Program& program,
+                    const std::vector<std::int64_t>& samples = {1, 3}) const {
     const auto source = NoiseSource::of(request_, program, kRow, samples, given_);
     return source.ok() ? "no error" : source.error().field;
   }
