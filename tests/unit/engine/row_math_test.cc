@@ -33,7 +33,7 @@ TEST(Combine, MayOverwriteATerm) {
 }
 
 TEST(UpdateSlots, ReadsAllBeforeItWritesAny) {
-  const at::Tensor slots = values(3 * 1500, 3).reshape({3, 1500});
+  const at::Tensor slots = values(std::int64_t{3} * 1500, 3).reshape({3, 1500});
   const at::Tensor before = slots.clone();
   const std::vector<Update> swap{{0, {{1, 1.0}}}, {1, {{0, 1.0}}}, {2, {{0, 2.0}, {1, 0.5}}}};
   update_slots(slots, swap);
@@ -102,7 +102,7 @@ TEST(RunStage, FindsWhatIsNoNumber) {
   for (const float bad : {INFINITY, -INFINITY, NAN}) {
     StageRow row;
     row.stage = &stage;
-    row.slots = values(2 * 5000, 1).reshape({2, 5000});
+    row.slots = values(std::int64_t{2} * 5000, 1).reshape({2, 5000});
     row.scales = {1, 1, -0.5F};
     row.positive = values(5000, 2);
     row.kept = &kept;

@@ -14,10 +14,9 @@
 #include "tests/support/temporary_folder.h"
 #include "tests/support/text_files.h"
 
-namespace pa {
+namespace pa::test {
 namespace {
 
-using namespace test;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -192,4 +191,4 @@ TEST_F(DiskJournalTest, SavesWhatItCanOfATornDatabase) {
 }
 
 }  // namespace
-}  // namespace pa
+}  // namespace pa::test

@@ -132,8 +132,8 @@ void put_torn(const DiskOperation& operation, std::string& content, std::mt19937
 int open_as(const char* path, int flags, mode_t mode) {
   return recorder().during([&](Recorder& all) {
     const bool was_there = ::access(path, F_OK) == 0;
-    static auto* const call = real<int(const char*, int, ...)>("open64");
-    const int fd = call(path, flags, mode);
+    static auto* const kCall = real<int(const char*, int, ...)>("open64");
+    const int fd = kCall(path, flags, mode);
     all.opened(path, flags, was_there, fd);
     return fd;
   });
@@ -141,8 +141,8 @@ int open_as(const char* path, int flags, mode_t mode) {
 
 ssize_t write_as(int fd, const void* bytes, size_t count, off_t offset) {
   return recorder().during([&](Recorder& all) {
-    static auto* const call = real<ssize_t(int, const void*, size_t, off_t)>("pwrite64");
-    const ssize_t written = call(fd, bytes, count, offset);
+    static auto* const kCall = real<ssize_t(int, const void*, size_t, off_t)>("pwrite64");
+    const ssize_t written = kCall(fd, bytes, count, offset);
     all.wrote(fd, static_cast<std::uint64_t>(offset), bytes, written);
     return written;
   });
@@ -150,8 +150,8 @@ ssize_t write_as(int fd, const void* bytes, size_t count, off_t offset) {
 
 int truncate_as(int fd, off_t length) {
   return recorder().during([&](Recorder& all) {
-    static auto* const call = real<int(int, off_t)>("ftruncate64");
-    const int result = call(fd, length);
+    static auto* const kCall = real<int(int, off_t)>("ftruncate64");
+    const int result = kCall(fd, length);
     all.truncated(fd, static_cast<std::uint64_t>(length), result);
     return result;
   });
@@ -246,8 +246,8 @@ int open64(const char* path, int flags, ...) {
 int close(int fd) {
   return pa::test::recorder().during([&](auto& all) {
     all.closed(fd);
-    static auto* const call = pa::test::real<int(int)>("close");
-    return call(fd);
+    static auto* const kCall = pa::test::real<int(int)>("close");
+    return kCall(fd);
   });
 }
 ssize_t pwrite(int fd, const void* bytes, size_t count, off_t offset) {
@@ -262,8 +262,8 @@ int fsync(int fd) { return pa::test::sync_as("fsync", fd); }
 int fdatasync(int fd) { return pa::test::sync_as("fdatasync", fd); }
 int unlink(const char* path) noexcept {
   return pa::test::recorder().during([&](auto& all) {
-    static auto* const call = pa::test::real<int(const char*)>("unlink");
-    const int result = call(path);
+    static auto* const kCall = pa::test::real<int(const char*)>("unlink");
+    const int result = kCall(path);
     all.unlinked(path, result);
     return result;
   });

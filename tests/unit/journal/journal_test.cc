@@ -11,10 +11,8 @@
 #include "tests/support/journal_entries.h"
 #include "tests/support/temporary_folder.h"
 
-namespace pa {
+namespace pa::test {
 namespace {
-
-using namespace test;
 
 /// A journal over several lives of a coordinator.
 class Lives {
@@ -179,4 +177,4 @@ TYPED_TEST(JournalContract, RemembersOverManyLives) {
 }
 
 }  // namespace
-}  // namespace pa
+}  // namespace pa::test

@@ -12,10 +12,8 @@
 #include "tests/support/temporary_folder.h"
 #include "tests/unit/journal/disk_recorder.h"
 
-namespace pa {
+namespace pa::test {
 namespace {
-
-using namespace test;
 
 /// Something that the journal has reported durable, from a moment on.
 struct Promise {
@@ -217,4 +215,4 @@ TEST(PowerLoss, IsSeenIfTheDiskLies) {
 }
 
 }  // namespace
-}  // namespace pa
+}  // namespace pa::test

@@ -50,8 +50,7 @@ TEST_F(CoordinatorMetricsTest, AreThereAtZeroOverHttp) {
         "pa_worker_state{device=\"box:cuda:0\",state=\"lost\"} 0",
         "pa_worker_last_heartbeat_timestamp_seconds{device=\"box:cuda:0\"} 0",
         "pa_transfer_bytes_total{device=\"box:cuda:0\",direction=\"sent\",kind=\"input\"} 0",
-        "pa_transfer_bytes_total{device=\"box:cuda:0\",direction=\"received\",kind=\"result\"} "
-        "0"}) {
+        R"(pa_transfer_bytes_total{device="box:cuda:0",direction="received",kind="result"} 0)"}) {
     EXPECT_THAT(text, HasSubstr(std::string("\n") + series + "\n"));
   }
 }
