@@ -148,7 +148,7 @@ TEST_F(FullStore, LoadingTellsHowFarItIsAndCanBeCancelled) {
 TEST(ModelStore, ChecksLabelConditions) {
   const TempFolder models;
   const Fixture fixture("models/flux_dev_b1.safetensors");
-  const std::vector<float> values(7 * 48);
+  const std::vector<float> values(std::size_t{7} * 48);
   const auto error_of = [&](const std::string& labels, const std::vector<TensorSpec>& specs) {
     make_model_folder(models, "m", fixture);
     models.write("m/model.yaml", test::model_yaml(fixture) + labels);

@@ -13,7 +13,6 @@ namespace {
 using test::difference;
 using test::Fixture;
 using test::tensor;
-using ::testing::HasSubstr;
 
 /// Every fixture of every family.
 class NetworkFixture : public ::testing::TestWithParam<std::string> {

@@ -188,7 +188,7 @@ class Formats : public ::testing::Test {
 };
 
 TEST_F(Formats, EightBitIntegersAreRefusedWithWhatToDo) {
-  const std::span<const std::byte> bytes = std::span(bytes_).first(256 * 64);
+  const std::span<const std::byte> bytes = std::span(bytes_).first(std::size_t{256} * 64);
   EXPECT_THAT(error_of(with(fixture_, {layer_ + ".weight", DType::kI8, {256, 64}}, bytes)),
               ::testing::AllOf(HasSubstr("8-bit integers"), HasSubstr("use the model's bf16")));
 }
