@@ -10,6 +10,7 @@
 
 #include "shared/core/names.h"
 #include "shared/io/curve_keys.h"
+#include "tests/support/temporary_folder.h"
 
 namespace pa {
 namespace {
@@ -19,14 +20,8 @@ namespace fs = std::filesystem;
 
 class KeysTest : public ::testing::Test {
  protected:
-  KeysTest() {
-    std::string pattern = (fs::temp_directory_path() / "pa-keys-XXXXXX").string();
-    EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  ~KeysTest() override { fs::remove_all(folder_); }
-
-  std::string folder_;
+  const test::TemporaryFolder temporary_;
+  const std::string folder_ = temporary_.path();
 };
 
 TEST_F(KeysTest, AreWrittenForTheirOwnerOnlyAndReadBack) {

@@ -10,18 +10,13 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/support/temporary_folder.h"
+
 namespace pa {
 namespace {
 
 class RunDirectoryTest : public ::testing::Test {
  protected:
-  RunDirectoryTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "pa-run-XXXXXX").string();
-    EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
-    base_ = pattern;
-  }
-  ~RunDirectoryTest() override { std::filesystem::remove_all(base_); }
-
   static void expect_error(const Status& status, Code code, const std::string& text) {
     ASSERT_FALSE(status.ok());
     EXPECT_EQ(status.error().code, code);
@@ -33,7 +28,8 @@ class RunDirectoryTest : public ::testing::Test {
     return directory.ok() ? Status{} : Status{directory.error()};
   }
 
-  std::string base_;
+  const test::TemporaryFolder temporary_;
+  const std::string base_ = temporary_.path();
 };
 
 TEST_F(RunDirectoryTest, IsMadeForThisUserOnly) {

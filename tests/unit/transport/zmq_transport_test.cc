@@ -7,19 +7,13 @@
 #include <filesystem>
 
 #include "shared/io/loop.h"
+#include "tests/support/temporary_folder.h"
 
 namespace pa {
 namespace {
 
 class ZmqTransportTest : public ::testing::Test {
  protected:
-  ZmqTransportTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "pa-zmq-XXXXXX").string();
-    EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
-    base_ = pattern;
-  }
-  ~ZmqTransportTest() override { std::filesystem::remove_all(base_); }
-
   static std::string refusal(const Endpoints& endpoints) {
     const auto server = ZmqServer::bind(endpoints);
     return server.ok() ? "" : server.error().message;
@@ -29,7 +23,8 @@ class ZmqTransportTest : public ::testing::Test {
     return text.find(part) != std::string::npos;
   }
 
-  std::string base_;
+  const test::TemporaryFolder temporary_;
+  const std::string base_ = temporary_.path();
 };
 
 TEST_F(ZmqTransportTest, RefusesTcpAndSaysWhy) {
