@@ -142,7 +142,7 @@ Status LocalCluster::prepare() {
 
 Status LocalCluster::write_configurations() {
   PA_ASSIGN(const std::vector<int> ports, free_ports(options_.workers.size() + 1));
-  const std::string bin = own_folder().string();
+  const std::string bin = options_.programs.empty() ? own_folder().string() : options_.programs;
   const auto add = [&](const std::string& what, const std::string& program, const std::string& base,
                        ClusterFile::Process& entry) {
     auto member = std::make_unique<Member>();

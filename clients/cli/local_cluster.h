@@ -21,6 +21,7 @@ struct LocalClusterOptions {
   std::string state;  ///< Absolute; made with mode 0700.
   std::vector<WorkerSpec> workers;
   std::string models_dir;           ///< Absolute.
+  std::string programs;             ///< Folder of the daemons; empty: this program's own.
   std::int64_t threads = 0;         ///< Of each CPU worker; 0: the cores shared out.
   std::int64_t max_rows = 0;        ///< Of each worker; 0: its own default.
   std::int64_t credit_samples = 0;  ///< Likewise.
