@@ -92,6 +92,7 @@ class Supervised:
     def drain(self, seconds):
         """SIGTERM, which it has to obey within so many seconds and with exit code 0, and a new one."""
         with self.lock:
+            time.sleep(1)  # A process that has just begun does not listen yet, and ends as the system does it.
             self.daemon.process.send_signal(signal.SIGTERM)
             try:
                 code = self.daemon.process.wait(seconds)
