@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 
-from cluster import Daemon, Run, metrics, pa, short_folder, wait_for  # noqa: E402
+from cluster import Daemon, Run, pa, short_folder, wait_for  # noqa: E402
 
 SIM = "50ms"
 
@@ -50,16 +50,15 @@ def main():
                 time.sleep(3)
                 pid = coordinator.process.pid
                 idle = part_of_a_core(pid, options.seconds)
-                run = Run(["sample", *connect, "--model", "noop", "--size", "64", "--count", str(options.workers),
-                           "--steps", "5000", "--sampler", "euler", "--out", f"{folder}/out.safetensors"],
-                          folder / "out.safetensors", 600)
+                out = folder / "out.safetensors"
+                run = Run(["sample", *connect, "--model", "noop", "--set", "latent_shape=[4,8,8]", "--count",
+                           options.workers, "--steps", 1000, "--sampler", "euler", "--out", out], out, 600)
                 time.sleep(5)
-                before = sum(value for series, value in metrics(coordinator.url("metrics")).items()
-                             if series.startswith("pa_steps_completed_total"))
+                assert run.process.poll() is None, run.said()
                 busy = part_of_a_core(pid, options.seconds)
                 run.kill()
-                print(f"{options.workers} workers: {100 * idle:.2f} % of a core idle, {100 * busy:.2f} % while they "
-                      f"run (steps told before: {before:.0f})")
+                print(f"{options.workers} workers: {100 * idle:.2f} % of a core idle, {100 * busy:.2f} % while "
+                      "they run")
             finally:
                 for worker in workers:
                     worker.__exit__()

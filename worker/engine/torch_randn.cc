@@ -16,8 +16,8 @@ constexpr std::int64_t kBlock = 16;  // Values that randn transforms together.
 
 /// The next 624 words of a Mersenne twister (Matsumoto, Nishimura 1998), untempered.
 void twist(std::array<std::uint32_t, at::MERSENNE_STATE_N>& state) {
-  constexpr std::size_t n = at::MERSENNE_STATE_N;
-  constexpr std::size_t m = at::MERSENNE_STATE_M;
+  const std::size_t n = at::MERSENNE_STATE_N;
+  const std::size_t m = at::MERSENNE_STATE_M;
   const auto mixed = [](std::uint32_t high, std::uint32_t low) {
     const std::uint32_t word = (high & 0x80000000U) | (low & 0x7fffffffU);
     return (word >> 1) ^ ((0U - (low & 1U)) & 0x9908b0dfU);

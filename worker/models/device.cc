@@ -147,9 +147,8 @@ void release_cached_memory(const Device& device) {
 }
 
 void upload(const at::Tensor& from, const at::Tensor& to) {
-  const at::Tensor target = to;
   if (to.device().type() != c10::kCUDA) {
-    target.copy_(from);
+    to.copy_(from);
     return;
   }
   // Straight from a mapped file, copies to the device are several times slower. Converted there.
@@ -160,7 +159,7 @@ void upload(const at::Tensor& from, const at::Tensor& to) {
   }
   std::memcpy(staging.mutable_data_ptr(), from.const_data_ptr(), from.nbytes());
   const at::Tensor pinned = staging.narrow(0, 0, bytes).view(from.scalar_type()).view(from.sizes());
-  target.copy_(pinned.to(to.device(), /*non_blocking=*/true));
+  to.copy_(pinned.to(to.device(), /*non_blocking=*/true));
   at::accelerator::synchronizeDevice(to.device().index());
 }
 
