@@ -35,51 +35,51 @@ inline constexpr std::size_t kMembers = members_detail::count<T>();
 /// Calls `visit` with every member of a plain struct, in order.
 template <class T, class F>
 void visit_members(T& value, F visit) {
-  constexpr std::size_t n = kMembers<T>;
+  constexpr std::size_t kCount = kMembers<T>;
   const auto each = [&](auto&... members) { (visit(members), ...); };
-  if constexpr (n == 1) {
+  if constexpr (kCount == 1) {
     auto& [a] = value;
     each(a);
-  } else if constexpr (n == 2) {
+  } else if constexpr (kCount == 2) {
     auto& [a, b] = value;
     each(a, b);
-  } else if constexpr (n == 3) {
+  } else if constexpr (kCount == 3) {
     auto& [a, b, c] = value;
     each(a, b, c);
-  } else if constexpr (n == 4) {
+  } else if constexpr (kCount == 4) {
     auto& [a, b, c, d] = value;
     each(a, b, c, d);
-  } else if constexpr (n == 5) {
+  } else if constexpr (kCount == 5) {
     auto& [a, b, c, d, e] = value;
     each(a, b, c, d, e);
-  } else if constexpr (n == 6) {
+  } else if constexpr (kCount == 6) {
     auto& [a, b, c, d, e, f] = value;
     each(a, b, c, d, e, f);
-  } else if constexpr (n == 7) {
+  } else if constexpr (kCount == 7) {
     auto& [a, b, c, d, e, f, g] = value;
     each(a, b, c, d, e, f, g);
-  } else if constexpr (n == 8) {
+  } else if constexpr (kCount == 8) {
     auto& [a, b, c, d, e, f, g, h] = value;
     each(a, b, c, d, e, f, g, h);
-  } else if constexpr (n == 9) {
+  } else if constexpr (kCount == 9) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     each(a, b, c, d, e, f, g, h, i);
-  } else if constexpr (n == 10) {
+  } else if constexpr (kCount == 10) {
     auto& [a, b, c, d, e, f, g, h, i, j] = value;
     each(a, b, c, d, e, f, g, h, i, j);
-  } else if constexpr (n == 11) {
+  } else if constexpr (kCount == 11) {
     auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
     each(a, b, c, d, e, f, g, h, i, j, k);
-  } else if constexpr (n == 12) {
+  } else if constexpr (kCount == 12) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
     each(a, b, c, d, e, f, g, h, i, j, k, l);
-  } else if constexpr (n == 13) {
+  } else if constexpr (kCount == 13) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = value;
     each(a, b, c, d, e, f, g, h, i, j, k, l, m);
-  } else if constexpr (n == 14) {
+  } else if constexpr (kCount == 14) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, o] = value;
     each(a, b, c, d, e, f, g, h, i, j, k, l, m, o);
-  } else if constexpr (n == 15) {
+  } else if constexpr (kCount == 15) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, o, p] = value;
     each(a, b, c, d, e, f, g, h, i, j, k, l, m, o, p);
   } else {

@@ -35,7 +35,7 @@ class Harness {
   }
 
   /// An Assign of three samples with one input tensor; the result rows are 16 bytes.
-  Assign assign(std::uint64_t shard, std::vector<std::int64_t> samples = {4, 5, 9}) {
+  Assign assign(std::uint64_t shard, const std::vector<std::int64_t>& samples = {4, 5, 9}) {
     Assign message;
     message.shard = ShardId{shard};
     message.request = RequestId{1, 1};
