@@ -177,7 +177,7 @@ struct JournalDatabase::Connection {
     return {};
   }
 
-  [[nodiscard]] Status make() {
+  [[nodiscard]] Status make() const {
     PA_TRY(run("BEGIN"));
     for (const char* const statement : kSchema) PA_TRY(run(statement));
     PA_TRY(run(("PRAGMA application_id = " + std::to_string(kApplicationId)).c_str()));

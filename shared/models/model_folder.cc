@@ -225,8 +225,8 @@ Status describe(YamlFile file, ModelFolder& folder) {
     if (family.empty()) return file.finish();
   }
   Result<ModelDescription> described = describe_model(folder.weights, family, root);
-  const bool is_described = described.ok();
-  if (is_described) {
+  const std::string wrong = described.ok() ? "" : described.error().message;
+  if (described.ok()) {
     folder.description = std::move(described).value();
     info.family = folder.description.family;
     info.sampling = folder.description.sampling;
@@ -252,9 +252,9 @@ Status describe(YamlFile file, ModelFolder& folder) {
   read_labels(root, info);
 
   const Status yaml = file.finish();
-  if (is_described) return yaml;
+  if (wrong.empty()) return yaml;
   const std::string hint = family.empty() ? "; name it in " + std::string(kYaml) : "";
-  const std::string why = folder.path + ": " + described.error().message + hint;
+  const std::string why = folder.path + ": " + wrong + hint;
   return invalid(yaml.ok() ? why : why + "\n" + yaml.error().message);
 }
 

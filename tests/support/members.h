@@ -83,7 +83,7 @@ void visit_members(T& value, F visit) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, o, p] = value;
     each(a, b, c, d, e, f, g, h, i, j, k, l, m, o, p);
   } else {
-    static_assert(n == 0, "more members than this counts");
+    static_assert(kCount == 0, "more members than this counts");
   }
 }
 
