@@ -16,7 +16,6 @@ namespace pa {
 namespace {
 
 using ::testing::HasSubstr;
-namespace fs = std::filesystem;
 
 class KeysTest : public ::testing::Test {
  protected:
