@@ -5,7 +5,6 @@
 #include <zmq.h>
 
 #include <cstdlib>
-#include <filesystem>
 
 #include "coordinator/io/coordinator_node.h"
 #include "coordinator/journal/memory_journal.h"

@@ -8,12 +8,13 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 
 #include "shared/io/clock.h"
+#include "shared/io/loop.h"
 #include "shared/io/segment_socket.h"
 #include "shared/io/zmq_transport.h"
 #include "tests/contract/harness.h"
+#include "tests/support/temporary_folder.h"
 
 namespace pa {
 namespace {
@@ -138,8 +139,8 @@ TEST(Segment, ReadersCannotWriteAndFrozenNobodyCan) {
 
 /// A client in a process of its own, which hands memory over and is killed.
 TEST(SharedMemoryOfAProcess, OutlivesIt) {
-  std::string folder = (std::filesystem::temp_directory_path() / "pa-share-XXXXXX").string();
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const test::TemporaryFolder temporary;
+  const std::string& folder = temporary.path();
   const pid_t child = ::fork();
   if (child == 0) {  // No gtest here, and no way back.
     const std::string endpoint = ipc_endpoints(folder).client;
@@ -162,7 +163,10 @@ TEST(SharedMemoryOfAProcess, OutlivesIt) {
   ASSERT_TRUE(server.ok()) << server.error().message;
   const TimePoint end = steady_now() + std::chrono::seconds{30};
   std::optional<Incoming> came;
-  while (!(came = (*server)->receive()) && steady_now() < end) ::usleep(1000);
+  Loop loop;
+  loop.watch(**server);
+  while (!(came = (*server)->receive()) && steady_now() < end)
+    loop.wait(steady_now() + std::chrono::milliseconds{5});
   ASSERT_TRUE(came);
   EXPECT_TRUE(came->shares);
   const auto segment = (*server)->shared(came->peer, 3);
@@ -174,11 +178,9 @@ TEST(SharedMemoryOfAProcess, OutlivesIt) {
   std::optional<PeerId> gone;
   while (!(gone = (*server)->gone()) && steady_now() < end) {
     (*server)->woken();
-    ::usleep(1000);
+    loop.wait(steady_now() + std::chrono::milliseconds{5});
   }
   EXPECT_EQ(gone, came->peer) << "its end is seen at once";
-  server->reset();
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace
