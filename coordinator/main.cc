@@ -16,6 +16,7 @@
 #include "coordinator/journal/memory_journal.h"
 #include "shared/core/version.h"
 #include "shared/io/allocator.h"
+#include "shared/io/blob_metrics.h"
 #include "shared/io/clock.h"
 #include "shared/io/loop.h"
 #include "shared/io/ops_server.h"
@@ -67,6 +68,7 @@ CoordinatorOptions options_of(const CoordinatorConfig& config, const Journal& jo
   options.client_weights = config.client_weights;
   options.durable = journal.durable();
   options.max_journal_bytes = config.journal.max_bytes;
+  options.blob_bytes = config.limits.blob_bytes;
   options.scheduling = config.scheduling;
   options.journal = journal.describe();
   options.version = std::string(version());
@@ -166,6 +168,7 @@ class Program {
     metrics_.set_checkpoint_bytes(core.checkpoint_bytes());
     metrics_.set_messages_rejected(transport.rejected());
     metrics_.set_stream_bytes(node.streams().sent_bytes(), node.streams().copied_bytes());
+    blob_metrics_.update(node.blobs());
     const TimePoint now = steady_now();
     const double unix_now =
         std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -222,6 +225,7 @@ class Program {
   Loop loop_;
   Metrics registry_;
   CoordinatorMetrics metrics_{registry_};
+  BlobMetrics blob_metrics_{registry_};
   CoordinatorNotes notes_{metrics_};
   Health health_{steady_now};
   bool draining_ = false;

@@ -12,6 +12,7 @@
 
 #include "shared/core/version.h"
 #include "shared/io/allocator.h"
+#include "shared/io/blob_metrics.h"
 #include "shared/io/clock.h"
 #include "shared/io/cores.h"
 #include "shared/io/loop.h"
@@ -65,6 +66,7 @@ WorkerOptions options_of(const WorkerConfig& config, const ComputeReady& ready) 
   hello.max_rows = config.limits.max_rows;
   hello.yields = true;
   hello.window = config.limits.window_bytes;
+  hello.blob_bytes = config.limits.blob_bytes;
   options.keep = config.connect.keep_running;
   return options;
 }
@@ -170,6 +172,7 @@ class Program {
         was_live = live;
       }
       if (more || node.exited()) continue;
+      blob_metrics_.update(node.blobs());
       const TimePoint latest = steady_now() + kLongestSleep;
       const std::optional<TimePoint> due = node.next_deadline();
       loop_.wait(due && *due < latest ? *due : latest);
@@ -204,6 +207,7 @@ class Program {
   Wakeup wakeup_;
   Loop loop_;
   Metrics registry_;
+  BlobMetrics blob_metrics_{registry_};
   Health health_{steady_now};
   bool draining_ = false;
 };

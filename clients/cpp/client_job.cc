@@ -265,7 +265,24 @@ void ClientJob::take_result() {
   deliver();
 }
 
+/// Every row must be what its device gave, whichever way it came.
+Status ClientJob::check_rows() const {
+  PA_ASSIGN(const std::uint64_t bytes, row_bytes(accepted_->result));
+  for (const SampleReport& report : done_->samples) {
+    if (report.failed || report.digest == Digest{}) continue;
+    const std::uint64_t offset = static_cast<std::uint64_t>(report.sample) * bytes;
+    const bool inside =
+        report.sample >= 0 && offset <= place_.size() && bytes <= place_.size() - offset;
+    if (!inside || digest_of(place_.slice(offset, bytes).bytes()) != report.digest) {
+      return internal("sample " + std::to_string(report.sample) + ", made by " + report.worker +
+                      ", was damaged on its way here; run the request again");
+    }
+  }
+  return {};
+}
+
 void ClientJob::deliver() {
+  if (const Status right = check_rows(); !right.ok()) return finish(right.error());
   if (in_ours_) callbacks_.on_shared_result(*accepted_, place_);
   finish(Outcome{*accepted_, *done_});
 }

@@ -116,6 +116,7 @@ class ClientJob {
   void take_segment(const Accepted& accepted, std::uint64_t bytes);
   [[nodiscard]] Result<Buffer> place_for(const Accepted& accepted, std::uint64_t bytes);
   void take_result();
+  [[nodiscard]] Status check_rows() const;
   void deliver();
   void send_submit(TimePoint now, std::vector<Outgoing>& out);
   void heard(TimePoint now);

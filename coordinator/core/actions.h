@@ -10,6 +10,7 @@
 #include "shared/core/id.h"
 #include "shared/core/request.h"
 #include "shared/core/result.h"
+#include "shared/wire/blobs.h"
 #include "shared/wire/messages.h"
 #include "shared/wire/streams.h"
 
@@ -23,9 +24,10 @@ struct Submitted {
   PeerId peer;
   Submit submit;
   Result<Request> body;
-  std::string who = {};             ///< As in Incoming.
-  bool shares = false;              ///< As in Incoming.
-  std::uint64_t segment_bytes = 0;  ///< Of submit.segment; 0 if it did not come.
+  std::string who = {};               ///< As in Incoming.
+  bool shares = false;                ///< As in Incoming.
+  std::uint64_t segment_bytes = 0;    ///< Of submit.segment; 0 if it did not come.
+  std::vector<bool> blobs_here = {};  ///< [tensors] Whether it is kept here; may be shorter.
 };
 /// Any other message of a client: DoneAck, Cancel, StatusQuery.
 struct FromClient {
@@ -127,6 +129,19 @@ struct Receive {
   std::uint64_t total = 0;
   bool ask = false;
   std::vector<Range> places = {};  ///< Of the buffer, that the peer may write to; empty: all.
+  std::vector<Range> have = {};    ///< Of the stream, that is in the buffer already.
+};
+/// Copy the tensor that is kept here, as the Submitted event said, to its place.
+struct FillIn {
+  std::size_t tensor = 0;
+  BufferId buffer;
+  std::uint64_t offset = 0;
+  RequestId request;  ///< Whom event::NoMemory concerns.
+};
+/// The buffer holds these blobs, for later requests.
+struct KeepBlobs {
+  BufferId buffer;
+  Blobs blobs;
 };
 struct Expect {
   StreamId stream;
@@ -305,10 +320,11 @@ using Note =
                  note::RequestRecovered, note::SampleMoved, note::SampleGivenUp, note::DeviceSlow,
                  note::ProtocolError>;
 
-using Action = std::variant<action::Send, action::Allocate, action::AdoptSegment, action::Freeze,
-                            action::Release, action::Receive, action::Expect, action::StartSending,
-                            action::Append, action::Close, action::ForgetPeer,
-                            action::JournalRequest, action::JournalSamples, action::JournalOutcome,
-                            action::JournalErase, action::Restore, action::Exit, Note>;
+using Action =
+    std::variant<action::Send, action::Allocate, action::AdoptSegment, action::Freeze,
+                 action::Release, action::Receive, action::Expect, action::StartSending,
+                 action::Append, action::Close, action::ForgetPeer, action::FillIn,
+                 action::KeepBlobs, action::JournalRequest, action::JournalSamples,
+                 action::JournalOutcome, action::JournalErase, action::Restore, action::Exit, Note>;
 
 }  // namespace pa

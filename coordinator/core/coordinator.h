@@ -47,6 +47,7 @@ struct CoordinatorOptions {
   Scheduling scheduling = Scheduling::kMeasured;
   std::string costs;  ///< What CostModel::save() made in an earlier life; empty: nothing is known.
   bool durable = false;                           ///< The journal outlives the process.
+  std::uint64_t blob_bytes = 256ull << 20;        ///< Of tensors kept for later requests, at most.
   std::uint64_t max_journal_bytes = 64ull << 30;  ///< Inputs and results in a durable journal.
   std::string journal = "memory";                 ///< For ClusterStatus.
   std::string version = "0.1.0";                  ///< Likewise.
@@ -91,6 +92,8 @@ class Coordinator {
   void inputs_complete(Job& job);
   void accept(Job& job);
   void characterise(Job& job);
+  void name_blobs(Job& job, const std::string& scope);
+  void receive_inputs(Job& job, const event::Submitted& event);
   void begin_share(Job& job);
   void send_accepted(const Job& job);
   void cancel(PeerId peer, const RequestId& request);
@@ -123,7 +126,8 @@ class Coordinator {
   void append_result(Job& job, std::int64_t first, std::int64_t count);
   void stream_result(Job& job, std::uint64_t from);
   void send_inputs(const Worker& worker, const Shard& shard);
-  void send_pieces(const Worker& worker, const Shard& shard, const std::vector<Piece>& pieces);
+  void send_pieces(const Worker& worker, const Shard& shard, const std::vector<Piece>& pieces,
+                   std::uint64_t window);
   void drop_shard(ShardId id);
   void end_if_complete(Job& job);
 

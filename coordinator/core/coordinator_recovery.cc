@@ -114,6 +114,7 @@ void Coordinator::on(const event::Recovered& event) {
   if (event.outcome) return restore_outcome(kept, *event.outcome);
   if (options_.offer_wait > Duration{0}) offers_until_ = now_ + options_.offer_wait;
   characterise(kept);
+  name_blobs(kept, "request " + to_string(kept.id));
   kept.payer = "recovered";
   begin_share(kept);
   if (kept.request.deadline_seconds > 0) {

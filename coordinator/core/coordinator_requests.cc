@@ -88,13 +88,40 @@ void Coordinator::on(const event::Submitted& event) {
     emit(action::Allocate{job.input, job.admitted.layout_bytes, job.id, job.input_shared});
   }
   emit(action::Allocate{job.result, result_bytes, job.id, job.result_shared});
+  job.input_received = !inputs_here;
+  name_blobs(job, client_scope(event.who));
   Job& kept = jobs_.emplace(job.id, std::move(job)).first->second;
   if (inputs_here || kept.admitted.input_bytes == 0) return inputs_complete(kept);
+  receive_inputs(kept, event);
+}
+
+void Coordinator::name_blobs(Job& job, const std::string& scope) {
+  job.blobs.scope = scope;
+  for (std::size_t i = 0; i < job.tensors.size(); ++i) {
+    const AdmittedInput& input = job.admitted.inputs[i];
+    const Digest& digest = job.tensors[i].digest;
+    if (input.rows == RowsOf::kAll && is_blob(digest, input.row_bytes))
+      job.blobs.blobs.push_back({digest, input.offset, input.row_bytes});
+  }
+}
+
+void Coordinator::receive_inputs(Job& job, const event::Submitted& event) {
+  std::vector<TensorSpec> specs;
+  for (const AdmittedInput& input : job.admitted.inputs) specs.push_back(input.spec);
+  for (std::size_t i = 0; i < std::min(specs.size(), event.blobs_here.size()); ++i) {
+    if (!event.blobs_here[i]) continue;
+    emit(action::FillIn{i, job.input, job.admitted.inputs[i].offset, job.id});
+  }
   // A little comes without being asked for, unless the client thought that we have it.
-  const bool ask = submit.segment != 0 || kept.admitted.input_bytes > kEagerBytes;
-  emit(
-      action::Receive{kept.input_stream(), event.peer, kept.input, kept.admitted.input_bytes, ask});
-  emit(action::Expect{kept.input_stream(), kept.admitted.input_bytes});
+  const bool ask = event.submit.segment != 0 || job.admitted.input_bytes > kEagerBytes;
+  emit(action::Receive{job.input_stream(),
+                       event.peer,
+                       job.input,
+                       job.admitted.input_bytes,
+                       ask,
+                       {},
+                       ranges_here(specs, event.blobs_here)});
+  emit(action::Expect{job.input_stream(), job.admitted.input_bytes});
 }
 
 /// As workers have it, or had it until a moment ago: they are being started again, say.
@@ -195,6 +222,7 @@ void Coordinator::resubmitted(Job& job, PeerId peer, const Submit& submit, bool 
 void Coordinator::inputs_complete(Job& job) {
   if (job.state != JobState::kReceiving) return;
   emit(action::Close{job.input_stream()});
+  if (job.input_received && !job.blobs.blobs.empty()) emit(action::KeepBlobs{job.input, job.blobs});
   if (job.request.op == Operation::kForward) return accept(job);  // volatile: never journalled
   job.state = JobState::kJournaling;
   job.journalled = true;

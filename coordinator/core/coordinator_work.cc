@@ -42,7 +42,16 @@ Error error_of(const SampleReport& sample) {
 struct ShardInput {
   std::vector<TensorSpec> tensors;
   std::vector<Piece> pieces;
+  std::vector<Digest> digests;  ///< [tensors], of those that are blobs; empty if none are.
 };
+
+/// The digest of an input that is a blob of the job.
+Digest blob_digest(const Job& job, const AdmittedInput& input) {
+  for (const Blob& blob : job.blobs.blobs) {
+    if (blob.offset == input.offset) return blob.digest;
+  }
+  return {};
+}
 
 ShardInput cut(const Job& job, const std::vector<std::int64_t>& samples) {
   ShardInput cut;
@@ -60,6 +69,7 @@ ShardInput cut(const Job& job, const std::vector<std::int64_t>& samples) {
   PA_CHECK(layout.ok());  // part of a layout that was admitted
   for (std::size_t i = 0; i < used.size(); ++i) {
     append_rows(*used[i], job.input, samples, layout->offsets[i], cut.pieces);
+    cut.digests.push_back(blob_digest(job, *used[i]));
   }
   // Those that were under way go on from where they were.
   for (const std::int64_t i : samples) {
@@ -72,7 +82,9 @@ ShardInput cut(const Job& job, const std::vector<std::int64_t>& samples) {
     const Result<InputLayout> whole = input_layout(cut.tensors);
     PA_CHECK(whole.ok());
     cut.pieces.push_back({sample.checkpoint, 0, sample.checkpoint_bytes, whole->offsets.back()});
+    cut.digests.emplace_back();
   }
+  if (job.blobs.blobs.empty()) cut.digests.clear();
   return cut;
 }
 
@@ -306,6 +318,11 @@ void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> sam
       message.sources.push_back({piece.offset, piece.bytes, piece.at});
     }
   }
+  const bool has_blobs = !inputs_shared && worker.hello.blob_bytes > 0 && !input.digests.empty();
+  if (has_blobs) {
+    message.digests = std::move(input.digests);
+    message.blob_scope = job.blobs.scope;
+  }
   shard.in_place = worker.shares && job.result_shared;
   if (shard.in_place) {
     message.result_segment = job.result.value;
@@ -316,7 +333,8 @@ void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> sam
                        static_cast<std::uint64_t>(count) * job.admitted.result_row_bytes, false,
                        rows_of(samples, job.admitted.result_row_bytes)});
   send(*worker.data, std::move(message), std::move(share));
-  if (!inputs_shared) send_pieces(worker, shard, input.pieces);
+  // The worker asks for what it has not.
+  if (!inputs_shared) send_pieces(worker, shard, input.pieces, has_blobs ? 0 : worker.hello.window);
   tell(note::ShardAssigned{job.id, shard.id, worker.hello.name, count, shard.attempt, input_bytes,
                            inputs_shared && shard.in_place});
   shards_.emplace(shard.id, std::move(shard));
@@ -327,13 +345,13 @@ void Coordinator::send_inputs(const Worker& worker, const Shard& shard) {
   const Job& job = jobs_.at(shard.request);
   std::vector<Piece> pieces = cut(job, shard.samples).pieces;
   std::erase_if(pieces, [&](const Piece& piece) { return piece.buffer != job.input; });
-  send_pieces(worker, shard, pieces);
+  send_pieces(worker, shard, pieces, worker.hello.window);
 }
 
 void Coordinator::send_pieces(const Worker& worker, const Shard& shard,
-                              const std::vector<Piece>& pieces) {
+                              const std::vector<Piece>& pieces, std::uint64_t window) {
   if (pieces.empty()) return;
-  emit(action::StartSending{shard.input_stream(), *worker.data, worker.hello.window, 0});
+  emit(action::StartSending{shard.input_stream(), *worker.data, window, 0});
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     emit(action::Append{shard.input_stream(), pieces[i], i + 1 == pieces.size()});
   }

@@ -14,6 +14,7 @@
 #include "shared/core/id.h"
 #include "shared/core/request.h"
 #include "shared/core/time.h"
+#include "shared/wire/blobs.h"
 #include "shared/wire/messages.h"
 #include "shared/wire/streams.h"
 
@@ -87,9 +88,11 @@ struct Job {
   ModelInfo model;  ///< That it was admitted against.
   Admitted admitted;
   BufferId input;
+  Blobs blobs;  ///< In `input`: those tensors that are alike for all samples, as its owner's.
   BufferId result;
   bool client_shares = false;    ///< It can be given memory.
   bool input_shared = false;     ///< `input` can be given to workers.
+  bool input_received = false;   ///< It came on a stream, not in the client's memory.
   bool result_shared = false;    ///< `result` can be given to workers and the client.
   bool result_streamed = false;  ///< The result's bytes are sent to the client.
   bool recovered = false;        ///< From the journal of an earlier life.

@@ -108,6 +108,9 @@ Settings coordinator_settings(CoordinatorConfig& config) {
                  "keep a link busy, little enough that no stream starves another.");
   settings.bytes("limits.chunk_bytes", config.limits.chunk_bytes, {4 * kKiB, kMiB},
                  "Bytes of one message: the longest that another has to wait for a socket.");
+  settings.bytes("limits.blob_bytes", config.limits.blob_bytes, {0, kTiB},
+                 "Conditioning that clients have sent, kept so that they need not send it with "
+                 "every request of a prompt. Those used longest ago make room. 0B: none.");
 
   settings.section("heartbeat", "How a worker that stopped is noticed.");
   settings.duration("heartbeat.interval", config.heartbeat.interval,

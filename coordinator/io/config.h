@@ -38,6 +38,7 @@ struct CoordinatorConfig {
     std::uint64_t max_total_bytes = std::uint64_t{16} << 30;  ///< Of all requests.
     std::uint64_t window_bytes = std::uint64_t{8} << 20;      ///< Under way on one stream.
     std::uint64_t chunk_bytes = std::uint64_t{1} << 20;       ///< Of one Put.
+    std::uint64_t blob_bytes = std::uint64_t{256} << 20;      ///< Tensors kept for later requests.
   } limits;
 
   struct Heartbeat {

@@ -24,11 +24,12 @@ event::Journaled::What what_of(JournalReport::What what) {
 
 CoordinatorNode::CoordinatorNode(CoordinatorOptions options, StreamOptions streams,
                                  ServerTransport& transport, Journal& journal, NoteSink notes)
-    : core_(std::move(options)),
+    : core_(options),
       streams_(streams),
       transport_(transport),
       journal_(journal),
-      notes_(std::move(notes)) {}
+      notes_(std::move(notes)),
+      blobs_(options.blob_bytes) {}
 
 void CoordinatorNode::recover(TimePoint now, Recovery recovery) {
   now_ = now;
@@ -90,12 +91,27 @@ void CoordinatorNode::take(Incoming&& incoming) {
     arrived_.reset();
     if (submit->segment != 0) arrived_ = transport_.shared(incoming.peer, submit->segment);
     const std::uint64_t bytes = arrived_ ? arrived_->bytes() : 0;
+    std::vector<bool> blobs_here;
+    if (!arrived_ && !submit->plan_only) blobs_here = find_blobs(*submit, incoming.who);
     feed(event::Submitted{incoming.peer, std::move(*submit), std::move(body),
-                          std::move(incoming.who), incoming.shares, bytes});
+                          std::move(incoming.who), incoming.shares, bytes, std::move(blobs_here)});
     arrived_.reset();
+    found_.clear();
   } else {
     feed(event::FromClient{incoming.peer, std::move(incoming.message)});
   }
+}
+
+/// Which of the tensors are kept here; found_ has them then.
+std::vector<bool> CoordinatorNode::find_blobs(const Submit& submit, const std::string& who) {
+  std::vector<bool> here;
+  found_.clear();
+  for (const TensorEntry& tensor : submit.tensors) {
+    const Result<std::uint64_t> bytes = byte_size(tensor.spec);
+    found_.push_back(bytes.ok() ? blobs_.find(client_scope(who), tensor.digest, *bytes) : Buffer{});
+    here.push_back(!found_.back().empty());
+  }
+  return here;
 }
 
 void CoordinatorNode::feed(const Event& event) {
@@ -139,6 +155,11 @@ void CoordinatorNode::adopt(BufferId buffer, const Segment& segment, std::uint64
 void CoordinatorNode::do_action(action::AdoptSegment& action) {
   PA_CHECK(arrived_.has_value());
   adopt(action.buffer, *arrived_, action.bytes);
+}
+
+void CoordinatorNode::do_action(action::FillIn& action) {
+  if (!streams_.write(action.buffer, action.offset, found_.at(action.tensor).bytes()))
+    pending_.emplace_back(event::NoMemory{action.request});
 }
 
 void CoordinatorNode::do_action(action::Freeze& action) {
@@ -187,7 +208,7 @@ void CoordinatorNode::do_action(action::Restore& action) {
 
 void CoordinatorNode::do_action(action::Receive& action) {
   streams_.receive(action.stream, action.peer, action.buffer, action.total, action.ask, now_,
-                   std::move(action.places));
+                   std::move(action.places), std::move(action.have));
 }
 
 void CoordinatorNode::do_action(action::StartSending& action) {

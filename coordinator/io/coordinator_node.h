@@ -9,6 +9,7 @@
 #include "coordinator/core/coordinator.h"
 #include "coordinator/journal/journal.h"
 #include "shared/core/time.h"
+#include "shared/io/blob_store.h"
 #include "shared/io/transport.h"
 #include "shared/wire/streams.h"
 
@@ -44,6 +45,7 @@ class CoordinatorNode {
   [[nodiscard]] const Coordinator& core() const { return core_; }
   [[nodiscard]] std::uint64_t buffered_bytes() const { return streams_.buffered_bytes(); }
   [[nodiscard]] const Streams& streams() const { return streams_; }
+  [[nodiscard]] const BlobStore& blobs() const { return blobs_; }
 
   /// Check the core's invariants after every event (tests).
   void check_always() { check_always_ = true; }
@@ -56,6 +58,10 @@ class CoordinatorNode {
   void do_action(action::Allocate& action);
   void do_action(action::AdoptSegment& action);
   void do_action(action::Freeze& action);
+  void do_action(action::FillIn& action);
+  void do_action(action::KeepBlobs& action) {
+    blobs_.keep(action.blobs, streams_.buffer(action.buffer));
+  }
   void do_action(action::Release& action) {
     streams_.release(action.buffer);
     segments_.erase(action.buffer);
@@ -78,6 +84,7 @@ class CoordinatorNode {
   void send(PeerId peer, const Message& message);
   void adopt(BufferId buffer, const Segment& segment, std::uint64_t bytes);
   void settle();
+  [[nodiscard]] std::vector<bool> find_blobs(const Submit& submit, const std::string& who);
 
   Coordinator core_;
   Streams streams_;
@@ -89,6 +96,8 @@ class CoordinatorNode {
   std::map<RequestId, std::pair<Buffer, Buffer>> recovered_;
   std::map<BufferId, Segment> segments_;  ///< Buffers that can be shared; mapped only if need be.
   std::optional<Segment> arrived_;        ///< With the Submitted event that the core is told of.
+  BlobStore blobs_;
+  std::vector<Buffer> found_;   ///< [tensors] of that event; empty: not kept here.
   std::vector<Event> pending_;  ///< Consequences of actions, fed once the actions are done.
   std::vector<Outgoing> outgoing_;
   std::vector<StreamEvent> stream_events_;

@@ -58,6 +58,7 @@ class Points {
     }
     if (action == "enospc") return ENOSPC;
     if (action == "eio") return EIO;
+    if (action == "flip") return EBADMSG;
     if (action == "sleep") {
       std::this_thread::sleep_for(std::chrono::milliseconds{100});
       return 0;

@@ -4,7 +4,7 @@
 /// PA_FAILPOINTS names some when the process starts: "journal.commit=kill@3,journal.sync=enospc".
 ///
 /// After the name: `kill` (SIGKILL to oneself), `enospc` or `eio` (the operation fails so), `sleep`
-/// (100 ms), or `hang` (for ever). `@N`: errors from the Nth time on, the others at that time only.
+/// (100 ms), `hang` (for ever), or `flip` (bytes come damaged, once). `@N`: errors from the Nth time on, the others at that time only.
 namespace pa {
 
 namespace detail {

@@ -7,5 +7,6 @@ pa_library(pa_settings
   SOURCES settings.cc daemon_settings.cc daemon_options.cc
   DEPS pa_yaml pa_endpoints deps::cli11)
 pa_library(pa_metrics SOURCES metrics.cc process_metrics.cc DEPS pa_core pa_log deps::prometheus)
+pa_library(pa_blob_metrics SOURCES blob_metrics.cc DEPS pa_blob_store pa_metrics)
 pa_library(pa_http SOURCES http_server.cc health.cc DEPS pa_core deps::civetweb)
 pa_library(pa_ops_server SOURCES ops_server.cc DEPS pa_http pa_metrics)

@@ -7,4 +7,4 @@ pa_library(pa_keys SOURCES allow_list.cc curve_keys.cc DEPS pa_core pa_yaml deps
 pa_library(pa_zmq
   SOURCES allocator.cc run_directory.cc zap_handler.cc zmq_client.cc zmq_peers.cc zmq_server.cc
     zmq_socket.cc
-  DEPS pa_endpoints pa_keys pa_loop pa_transport deps::libzmq)
+  DEPS pa_endpoints pa_failpoint pa_keys pa_loop pa_transport deps::libzmq)

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <utility>
 
+#include "shared/io/failpoint.h"
+
 namespace pa {
 namespace {
 
@@ -53,6 +55,12 @@ void drop_reference(void*, void* hint) noexcept {
 }
 
 /// False, with errno, if there is no memory.
+/// Where tests damage what came in. See failpoint.h.
+void damage_if_asked(const char* failpoint_name, Frame& frame) {
+  if (failpoint(failpoint_name) == 0 || frame.size() == 0) return;
+  frame.data()[frame.size() / 2] ^= std::byte{0x10};
+}
+
 bool fill(Frame& frame, const Buffer& payload) {
   if (payload.size() < kSendFromPlaceBytes) {
     zmq_msg_close(frame.get());
@@ -211,6 +219,7 @@ std::optional<ZmqMessage> ZmqSocket::receive() {
     if (!state_->route.more()) return message;
   }
   if (!state_->take(state_->header)) return state_->router ? std::optional(message) : std::nullopt;
+  damage_if_asked("frame.header", state_->header);
   message.header = state_->header.bytes();
   message.frames = 1;
   // Not of the first frame, the route: libzmq 4.3.4 leaves it out there after a poll.
@@ -219,6 +228,7 @@ std::optional<ZmqMessage> ZmqSocket::receive() {
   if (more) {
     auto frame = std::make_shared<Frame>();
     if (!state_->take(*frame)) return message;
+    damage_if_asked("frame.payload", *frame);
     message.frames = 2;
     more = frame->more();
     message.payload = Buffer(std::shared_ptr<std::byte>(frame, frame->data()), frame->size());

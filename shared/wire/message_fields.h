@@ -25,12 +25,21 @@ struct Fields<StreamId> {
 };
 
 template <>
+struct Fields<Range> {
+  static void visit(auto& v, auto& m) {
+    v.need("offset", m.offset);
+    v.need("bytes", m.bytes);
+  }
+};
+
+template <>
 struct Fields<Want> {
   static void visit(auto& v, auto& m) {
     v.need("stream", m.stream);
     v.need("from", m.from);
     v.need("window", m.window);
     v.may("again", m.again);
+    v.may("have", m.have);
   }
 };
 
@@ -163,6 +172,7 @@ struct Fields<SampleReport> {
     v.may("seconds", m.seconds);
     v.may("error", m.error);
     v.may("failed", m.failed);
+    v.may("digest", m.digest);
   }
 };
 
@@ -311,6 +321,7 @@ struct Fields<Hello> {
     v.may("max_rows", m.max_rows);
     v.may("yields", m.yields);
     v.may("window", m.window);
+    v.may("blob_bytes", m.blob_bytes);
   }
 };
 
@@ -421,6 +432,8 @@ struct Fields<Assign> {
     v.may("sources", m.sources);
     v.may("result_segment", m.result_segment);
     v.may("run", m.run);
+    v.may("digests", m.digests);
+    v.may("blob_scope", m.blob_scope);
   }
 };
 

@@ -54,6 +54,13 @@ struct StreamId {
   friend auto operator<=>(const StreamId&, const StreamId&) = default;
 };
 
+/// Bytes of a buffer, or of a stream.
+struct Range {
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  friend bool operator==(const Range&, const Range&) = default;
+};
+
 /// Receiver -> sender: everything below `from` has arrived; go on with at most `window` bytes under way. With `again`,
 /// what was sent from `from` on is lost: send it again. Without, bytes under way stay under way (a start).
 struct Want {
@@ -61,7 +68,12 @@ struct Want {
   std::uint64_t from = 0;
   std::uint64_t window = 0;
   bool again = false;
+  /// Bytes of the stream that are here already, ascending, at most kMostRanges: they need not be sent.
+  std::vector<Range> have = {};
 };
+
+/// In Want.have.
+inline constexpr std::size_t kMostRanges = 256;
 
 /// Sender -> receiver: bytes of a stream, in frame 2. At most one chunk.
 struct Put {
@@ -163,6 +175,7 @@ struct SampleReport {
   double seconds = 0;
   Error error;  ///< Meaningful if `failed`.
   bool failed = false;
+  Digest digest = {};  ///< Of its row of the result, as the device gave it; zero: not given.
 };
 
 /// Bytes of an error's words in each of `samples` reports, so that all of them fit one message.
@@ -255,7 +268,8 @@ struct Hello {
   std::int64_t credit_samples = 16;  ///< Samples it will hold beyond those running.
   std::int64_t max_rows = 8;         ///< Rows in one of its network passes, at most.
   bool yields = false;  ///< Its running samples can be written down: it answers Yield and Save.
-  std::uint64_t window = 0;  ///< Bytes of inputs that may be under way to it.
+  std::uint64_t window = 0;      ///< Bytes of inputs that may be under way to it.
+  std::uint64_t blob_bytes = 0;  ///< Of tensors that it keeps for later shards, at most; 0: none.
 };
 
 /// coordinator -> worker.
@@ -350,6 +364,10 @@ struct Assign {
   std::uint64_t result_segment = 0;  ///< Shared memory for the request's whole result; 0: none. Row
                                      ///< samples[i] may be written to its place there.
   std::uint64_t run = 0;             ///< Of the request, as in Accepted.
+  /// Of the tensors, in their order: those given are alike for all samples, and the worker may have
+  /// them of an earlier shard. If any is, nothing is sent before Want. Empty: none are.
+  std::vector<Digest> digests = {};
+  std::string blob_scope = {};  ///< Digests of other scopes mean other tensors.
 };
 
 /// coordinator -> worker on control: the shard is over, taken whole or given up. Stop what remains and forget it.

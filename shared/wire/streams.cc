@@ -62,6 +62,25 @@ class Place {
   LazyBuffer lazy_;
 };
 
+/// The first position from `position` on that is in none of `ranges` (ascending).
+std::uint64_t past(const std::vector<Range>& ranges, std::uint64_t position) {
+  for (const Range& range : ranges) {
+    if (position < range.offset) break;
+    position = std::max(position, range.offset + range.bytes);
+  }
+  return position;
+}
+
+/// Whether they are as Want says, and none goes beyond `end`.
+bool in_order(const std::vector<Range>& ranges, std::uint64_t end) {
+  std::uint64_t upto = 0;
+  for (const Range& range : ranges) {
+    if (range.offset < upto || range.offset > end || range.bytes > end - range.offset) return false;
+    upto = range.offset + range.bytes;
+  }
+  return ranges.size() <= kMostRanges;
+}
+
 /// One end of a stream: what both directions need.
 struct End {
   std::optional<PeerId> peer;  ///< None: forgotten, until opened again.
@@ -76,6 +95,7 @@ struct Receiver : End {
 
   std::shared_ptr<Place> place;
   std::vector<Range> places;  ///< Of it, that may be written to; empty: all.
+  std::vector<Range> have;    ///< Of the stream, ascending: in the buffer from the start.
   std::uint64_t total = 0;
   std::uint64_t arrived = 0;            ///< Everything below is in the buffer.
   std::uint64_t expected = 0;           ///< Everything below is known to have been sent.
@@ -89,6 +109,9 @@ struct Receiver : End {
   bool listed = false;                  ///< In State::receivers_to_do.
 
   [[nodiscard]] bool waits() const { return peer && arrived < expected; }
+
+  /// Passes over what was here already.
+  void pass_over() { arrived = past(have, arrived); }
 
   [[nodiscard]] bool may_write(std::uint64_t at, std::uint64_t bytes) const {
     if (at > place->bytes() || bytes > place->bytes() - at) return false;
@@ -111,8 +134,18 @@ struct Sender : End {
   bool probe = false;              ///< For the next pump to send: an empty Put.
   bool queued = false;             ///< In its peer's queue.
   std::vector<Stretch> stretches;  ///< In order, without gap.
+  std::vector<Range> passed_over;  ///< Of the stream, ascending: the receiver has them.
 
   [[nodiscard]] bool waits() const { return peer && acknowledged < next; }
+
+  /// Bytes from `next` on that lie together and are to be sent.
+  [[nodiscard]] std::uint64_t together() const {
+    std::uint64_t upto = current().end();
+    for (const Range& range : passed_over) {
+      if (range.bytes > 0 && range.offset > next) upto = std::min(upto, range.offset);
+    }
+    return upto - next;
+  }
 
   /// The stretch that holds position `next`, which is below `end`.
   [[nodiscard]] const Stretch& current() const {
@@ -251,6 +284,7 @@ struct Streams::State {
     if (!receiver.place->write(put.at + known, payload.subspan(known))) return;
     copied_bytes += bytes;
     receiver.arrived += bytes;
+    receiver.pass_over();
     receiver.heard = now;
     receiver.doublings = 0;
     receiver.arrival = true;
@@ -274,8 +308,9 @@ struct Streams::State {
     if (!receiver.peer || receiver.paused) return;
     if (std::exchange(receiver.want, false)) {
       const bool again = std::exchange(receiver.again, false);
-      out.push_back(
-          {*receiver.peer, Want{id, receiver.arrived, options.window_bytes, again}, Buffer{}});
+      out.push_back({*receiver.peer,
+                     Want{id, receiver.arrived, options.window_bytes, again, receiver.have},
+                     Buffer{}});
       receiver.heard = now;
     } else if (receiver.got) {
       out.push_back({*receiver.peer, Got{id, receiver.arrived}, Buffer{}});
@@ -294,13 +329,13 @@ struct Streams::State {
     if (sender.next >= sender.end) return 0;
     const std::uint64_t under_way = sender.next - sender.acknowledged;
     const std::uint64_t room = sender.window > under_way ? sender.window - under_way : 0;
-    const std::uint64_t wanted =
-        std::min(options.chunk_bytes, sender.current().end() - sender.next);
+    const std::uint64_t wanted = std::min(options.chunk_bytes, sender.together());
     if (room >= wanted) return wanted;
     return under_way == 0 ? room : 0;
   }
 
   void schedule(const StreamId& id, Sender& sender) {
+    sender.next = past(sender.passed_over, sender.next);
     if (!sender.told && sender.last && sender.acknowledged >= sender.end) {
       sender.told = true;
       finished.push_back(id);
@@ -389,6 +424,14 @@ Buffer Streams::buffer(BufferId id) const {
   return found == state_->buffers.end() ? Buffer{} : found->second->map(state_->mapped_bytes);
 }
 
+bool Streams::write(BufferId id, std::uint64_t at, std::span<const std::byte> source) {
+  const auto found = state_->buffers.find(id);
+  if (found == state_->buffers.end()) return false;
+  const Place& place = *found->second;
+  if (at > place.bytes() || source.size() > place.bytes() - at) return false;
+  return place.write(at, source);
+}
+
 void Streams::release(BufferId id) {
   const auto found = state_->buffers.find(id);
   if (found == state_->buffers.end()) return;
@@ -404,7 +447,8 @@ std::uint64_t Streams::mapped_bytes() const { return state_->mapped_bytes; }
 // ---------------------------------------------------------------------------------------- streams
 
 void Streams::receive(const StreamId& id, PeerId peer, BufferId buffer, std::uint64_t total,
-                      bool ask, TimePoint now, std::vector<Range> places) {
+                      bool ask, TimePoint now, std::vector<Range> places, std::vector<Range> have) {
+  PA_CHECK(in_order(have, total));
   const auto known = state_->buffers.find(buffer);
   if (known == state_->buffers.end()) return;
   auto [found, fresh] = state_->receivers.try_emplace(id);
@@ -418,7 +462,9 @@ void Streams::receive(const StreamId& id, PeerId peer, BufferId buffer, std::uin
     receiver.place = known->second;
     receiver.places = std::move(places);
     receiver.total = total;
-    receiver.arrival = total == 0;
+    receiver.have = std::move(have);
+    receiver.pass_over();
+    receiver.arrival = receiver.arrived == total;
   }
   const bool whole = receiver.arrived == total;
   receiver.peer = peer;
@@ -428,7 +474,7 @@ void Streams::receive(const StreamId& id, PeerId peer, BufferId buffer, std::uin
   receiver.gap_at.reset();
   receiver.want = ask && !whole;
   receiver.again = false;
-  receiver.got = !fresh && whole;
+  receiver.got = whole && (!fresh || total > 0);
   if (ask) receiver.expected = total;
   state_->schedule(id, receiver);
   state_->arm(id, receiver);
@@ -523,8 +569,9 @@ void Streams::on(PeerId peer, const Want& want, TimePoint now) {
   const auto found = state_->senders.find(want.stream);
   if (found == state_->senders.end() || found->second.peer != peer) return;
   Sender& sender = found->second;
-  if (want.from > sender.end) return;
+  if (want.from > sender.end || !in_order(want.have, sender.end)) return;
   sender.window = want.window;
+  sender.passed_over = want.have;
   if (want.again) {
     sender.acknowledged = sender.next = want.from;
     sender.heard = now;
@@ -534,6 +581,7 @@ void Streams::on(PeerId peer, const Want& want, TimePoint now) {
     State::acknowledge(sender, want.from, now);
   }
   state_->schedule(want.stream, sender);
+  state_->arm(want.stream, sender);
 }
 
 void Streams::pump(TimePoint now, std::vector<Outgoing>& out, std::vector<StreamEvent>& events) {

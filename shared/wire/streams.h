@@ -27,12 +27,6 @@ struct Piece {
   std::uint64_t at = 0;
 };
 
-/// Bytes of a buffer.
-struct Range {
-  std::uint64_t offset = 0;
-  std::uint64_t bytes = 0;
-};
-
 /// Memory that is mapped only when its bytes are wanted.
 struct LazyBuffer {
   std::uint64_t bytes = 0;
@@ -86,7 +80,8 @@ struct StreamOptions {
 /// with `again`), at once for a gap and after `retry` for silence. A Want without `again` only
 /// confirms and sets the window: the sender does not rewind, so what it sent eagerly still counts. A
 /// sender whose bytes nobody confirms shows where it stands by an empty Put after `retry`, and is
-/// answered with Got or Want. A message of a closed or unknown stream is dropped: closing a stream
+/// answered with Got or Want. What the receiver has already is passed over by both, as if it had been
+/// sent and had arrived; a sender that sends it nevertheless does no harm. A message of a closed or unknown stream is dropped: closing a stream
 /// fences off whoever still writes to it. What makes no sense (a Put beyond the buffer, a Want beyond
 /// the end) is dropped too.
 ///
@@ -104,6 +99,8 @@ class Streams {
   void adopt(BufferId id, LazyBuffer buffer);
   /// Empty if unknown.
   [[nodiscard]] Buffer buffer(BufferId id) const;
+  /// Copies bytes to `at`; false if the buffer is unknown, too small, or cannot be written to.
+  [[nodiscard]] bool write(BufferId id, std::uint64_t at, std::span<const std::byte> source);
   /// Forgets the name; the memory lives until no stream or message needs it. Unknown ids are ignored.
   void release(BufferId id);
 
@@ -113,8 +110,10 @@ class Streams {
   /// without, the sender is known to begin by itself, and silence is no reason to ask until expect() says so. `peer` must
   /// be the one that sends; others' Puts are dropped. Opening an open stream again with another peer continues where it
   /// stood, from the new peer. An unknown `buffer` is ignored.
+  ///
+  /// `have`: bytes of the stream that are in the buffer already, as in Want.
   void receive(const StreamId& id, PeerId peer, BufferId buffer, std::uint64_t total, bool ask,
-               TimePoint now, std::vector<Range> places = {});
+               TimePoint now, std::vector<Range> places = {}, std::vector<Range> have = {});
 
   /// The sender is known to have sent everything below `upto`: if it is not here after `retry` of silence, it is asked
   /// for again. Never lowers what is expected; unknown ids are ignored.

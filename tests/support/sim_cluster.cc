@@ -18,6 +18,16 @@ Buffer zeroed(std::uint64_t bytes) {
 
 float forward_value(std::int64_t index) { return static_cast<float>(index % 65536); }
 
+InputTensor conditioning_of(const SimCluster::Job& job) {
+  InputTensor tensor{{"cond.0.text", DType::kF32, {1, job.condition_floats}}, {}};
+  tensor.bytes = zeroed(*byte_size(tensor.spec));
+  for (std::int64_t i = 0; i < job.condition_floats; ++i) {
+    const float value = condition_value(job.seed, i);
+    std::memcpy(tensor.bytes.data() + i * 4, &value, sizeof value);
+  }
+  return tensor;
+}
+
 }  // namespace
 
 struct SimCluster::Worker {
@@ -93,10 +103,12 @@ void SimCluster::start_worker(Worker& worker) {
   options.hello.max_rows = worker.speed.max_rows;
   options.hello.yields = options_.yields;
   options.hello.window = options_.streams.window_bytes;
+  options.hello.blob_bytes = options_.worker_blob_bytes;
   ModelInfo model;
   model.name = "sim";
   model.family = "noop";
   model.identity = "sha256:0";
+  model.inputs = {{"text", DType::kF32, {-1}, false}};
   options.hello.models = {model};
   worker.stopped = false;
   worker.again.reset();
@@ -182,6 +194,11 @@ RequestId SimCluster::submit(const Job& job) {
   } else {
     request.latent_shape = {1, 1, job.row_floats};
     request.schedule = ScheduleSpec{"simple", job.steps, 1.0};
+    request.seed = job.seed;
+    if (job.condition_floats > 0) {
+      request.positive = {Condition{"cond.0", 1.0, {}, {}, 0.0, 1.0}};
+      submission.tensors.push_back(conditioning_of(job));
+    }
   }
   submission.body = to_json(request);
 
@@ -369,6 +386,14 @@ std::uint64_t SimCluster::coordinator_bytes() const { return coordinator_->buffe
 
 std::uint64_t SimCluster::coordinator_mapped_bytes() const {
   return coordinator_->streams().mapped_bytes();
+}
+
+std::uint64_t SimCluster::sent_by_coordinator() const {
+  return coordinator_->streams().sent_bytes();
+}
+
+std::uint64_t SimCluster::received_by_coordinator() const {
+  return coordinator_->streams().copied_bytes();
 }
 
 std::uint64_t SimCluster::copied_bytes() const {

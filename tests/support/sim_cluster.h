@@ -35,6 +35,7 @@ class SimCluster {
     std::int64_t credit_samples = 16;
     bool durable_journal = true;
     bool yields = true;  ///< Running samples can leave a worker.
+    std::uint64_t worker_blob_bytes = 0;
   };
 
   /// What a client asks for: the model "sim", which echoes `forward` rows and marks `sample` rows.
@@ -46,6 +47,9 @@ class SimCluster {
     double deadline_seconds = 0;
     int priority = 0;
     Scheduling scheduling = Scheduling::kMeasured;
+    /// Of the conditioning of every sample; 0: there is none. Requests of one seed have the same.
+    std::int64_t condition_floats = 0;
+    std::uint64_t seed = 0;
   };
 
   explicit SimCluster(Options options);
@@ -104,6 +108,10 @@ class SimCluster {
   /// Bytes of inputs and results copied by streams, and into shared memory by clients; what workers
   /// write to results in shared memory is one more copy of each byte.
   [[nodiscard]] std::uint64_t copied_bytes() const;
+  /// Bytes of tensors in messages of the coordinator to workers and clients, and in those to it that
+  /// brought something new.
+  [[nodiscard]] std::uint64_t sent_by_coordinator() const;
+  [[nodiscard]] std::uint64_t received_by_coordinator() const;
   /// What the coordinator noted of this kind so far.
   template <class T>
   [[nodiscard]] std::vector<T> notes() const {

@@ -5,13 +5,35 @@
 #include <cstring>
 #include <map>
 
+#include "shared/io/digest.h"
+
 namespace pa {
 
 float sample_mark(const RequestId& request, std::int64_t sample) {
   return static_cast<float>(request.low % 4096) + static_cast<float>(sample) / 4096;
 }
 
+float condition_value(std::uint64_t seed, std::int64_t index) {
+  return static_cast<float>(seed % 1000 * 1000) + static_cast<float>(index % 1000);
+}
+
+void SimCompute::check_conditioning(const ShardJob& job) {
+  const Result<InputLayout> layout = input_layout(job.tensors);
+  for (std::size_t t = 0; t < job.tensors.size(); ++t) {
+    if (job.tensors[t].name != "cond.0.text") continue;
+    const std::byte* at =
+        job.parts.empty() ? job.inputs.data() + layout->offsets[t] : job.parts[t].data();
+    const std::int64_t floats = job.tensors[t].shape.back();
+    for (std::int64_t i = 0; i < floats; ++i, at += sizeof(float)) {
+      float value = 0;
+      std::memcpy(&value, at, sizeof value);
+      PA_CHECK(value == condition_value(job.body.seed, i));
+    }
+  }
+}
+
 void SimCompute::run(ShardJob job) {
+  check_conditioning(job);
   Shard shard;
   const std::int64_t steps = job.body.op == Operation::kForward ? 1
                              : job.body.schedule                ? job.body.schedule->steps
@@ -223,6 +245,7 @@ RowsFinished SimCompute::finish(Shard& shard, std::int64_t row) const {
   report.sample = sample;
   report.steps = job.body.schedule ? job.body.schedule->steps : 1;
   report.seconds = shard.seconds;
+  report.digest = digest_of(rows.bytes.bytes());
   rows.samples.push_back(std::move(report));
   return rows;
 }

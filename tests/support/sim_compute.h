@@ -65,6 +65,7 @@ class SimCompute : public ComputeLink {
     std::int64_t steps_left = 0;
   };
 
+  static void check_conditioning(const ShardJob& job);
   void begin_pass();
   [[nodiscard]] bool is_deadly() const;
   void die();
@@ -89,6 +90,9 @@ class SimCompute : public ComputeLink {
   bool hangs_ = false;
   std::deque<EngineReport> reports_;
 };
+
+/// A float of the conditioning of requests with that seed. SimCompute aborts if it gets another.
+[[nodiscard]] float condition_value(std::uint64_t seed, std::int64_t index);
 
 /// What SimCompute fills the row of a sample with.
 [[nodiscard]] float sample_mark(const RequestId& request, std::int64_t sample);

@@ -6,6 +6,7 @@
 
 #include "shared/core/request.h"
 #include "shared/core/result.h"
+#include "shared/wire/blobs.h"
 #include "shared/wire/messages.h"
 #include "shared/wire/streams.h"
 #include "worker/core/shard_job.h"
@@ -21,7 +22,8 @@ struct Ready {};
 struct Assigned {
   Assign assign;
   Result<Request> body;
-  bool inputs_here = false;  ///< In shared memory, checked.
+  bool inputs_here = false;           ///< In shared memory, checked.
+  std::vector<bool> blobs_here = {};  ///< [tensors] Whether it is kept here; may be shorter.
 };
 /// Any other message of the coordinator.
 struct FromCoordinator {
@@ -82,6 +84,18 @@ struct Receive {
   BufferId buffer;
   std::uint64_t total = 0;
   bool ask = false;
+  std::vector<Range> have = {};  ///< Of the stream, that is in the buffer already.
+};
+/// Copy the tensor that is kept here, as the Assigned event said, to its place.
+struct FillIn {
+  std::size_t tensor = 0;
+  BufferId buffer;
+  std::uint64_t offset = 0;
+};
+/// The buffer holds these blobs, for later shards.
+struct KeepBlobs {
+  BufferId buffer;
+  Blobs blobs;
 };
 struct StartSending {
   StreamId stream;
@@ -173,6 +187,6 @@ using WorkerAction =
                  worker_action::Receive, worker_action::StartSending, worker_action::Append,
                  worker_action::Close, worker_action::Run, worker_action::Cancel,
                  worker_action::Leave, worker_action::Save, worker_action::Unshare,
-                 worker_action::Exit, WorkerNote>;
+                 worker_action::FillIn, worker_action::KeepBlobs, worker_action::Exit, WorkerNote>;
 
 }  // namespace pa

@@ -169,6 +169,7 @@ class WorkerCore {
   void end_saving(Held& held, std::int64_t sample);
   void release_state(Held& held, Leaving& leaving);
   void run(Held& held);
+  [[nodiscard]] static Blobs blobs_of(const Held& held);
   void fail_all(Held& held, const Error& error);
   void deliver(Held& held, const std::vector<SampleReport>& reports, bool in_place);
   void tell_done(Held& held, SamplesDone message);

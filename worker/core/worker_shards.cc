@@ -50,7 +50,25 @@ void WorkerCore::on(const worker_event::Assigned& event) {
   for (const TensorSpec& spec : assign.tensors) bytes += *byte_size(spec);
   held.inputs = BufferId{++last_buffer_};
   emit(worker_action::Allocate{held.inputs, layout->total, assign.shard});
-  emit(worker_action::Receive{held.input_stream(), held.inputs, bytes, assign.segment != 0});
+  for (std::size_t i = 0; i < std::min(assign.tensors.size(), event.blobs_here.size()); ++i) {
+    if (event.blobs_here[i]) emit(worker_action::FillIn{i, held.inputs, layout->offsets[i]});
+  }
+  const bool ask = assign.segment != 0 || !assign.digests.empty();
+  emit(worker_action::Receive{held.input_stream(), held.inputs, bytes, ask,
+                              ranges_here(assign.tensors, event.blobs_here)});
+}
+
+Blobs WorkerCore::blobs_of(const Held& held) {
+  const Assign& assign = held.assign;
+  Blobs blobs{assign.blob_scope, {}};
+  if (assign.digests.empty()) return blobs;
+  const Result<InputLayout> layout = input_layout(assign.tensors);
+  for (std::size_t i = 0; i < std::min(assign.tensors.size(), assign.digests.size()); ++i) {
+    const std::uint64_t bytes = *byte_size(assign.tensors[i]);
+    if (is_blob(assign.digests[i], bytes))
+      blobs.blobs.push_back({assign.digests[i], layout->offsets[i], bytes});
+  }
+  return blobs;
 }
 
 void WorkerCore::on(const worker_event::NoMemory& event) {
@@ -188,6 +206,8 @@ void WorkerCore::run(Held& held) {
   job.samples = held.assign.samples;
   job.tensors = held.assign.tensors;
   job.result = held.assign.result;
+  if (Blobs blobs = blobs_of(held); held.inputs.value != 0 && !blobs.blobs.empty())
+    emit(worker_action::KeepBlobs{held.inputs, std::move(blobs)});
   tell(worker_note::ShardStarted{job.request, job.shard, held.rows()});
   emit(worker_action::Run{std::move(job), held.inputs});
   for (const auto& [sample, leaving] : held.leaving) {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "shared/io/digest.h"
 #include "shared/sampling/network_scales.h"
 #include "worker/engine/checkpoint.h"
 #include "worker/engine/preview.h"
@@ -13,6 +14,17 @@
 #include "worker/models/tensors.h"
 
 namespace pa {
+namespace {
+
+/// So that whoever gets a row knows that it is what the device gave.
+void add_digests(RowsFinished& rows) {
+  const std::uint64_t bytes = rows.bytes.size() / rows.samples.size();
+  for (std::size_t i = 0; i < rows.samples.size(); ++i) {
+    rows.samples[i].digest = digest_of(rows.bytes.bytes().subspan(i * bytes, bytes));
+  }
+}
+
+}  // namespace
 
 RowsFinished failed_rows(const ShardJob& job, std::int64_t first, std::int64_t count,
                          const Error& error) {
@@ -492,7 +504,10 @@ void ShardRun::take_finished(std::vector<EngineReport>& out) {
       if (failed) sample.error = *trajectory.error;
       results.push_back(trajectory.result);
     }
-    if (!failed) report.bytes = buffer_of(gather(results).to(at::kCPU).contiguous());
+    if (!failed) {
+      report.bytes = buffer_of(gather(results).to(at::kCPU).contiguous());
+      add_digests(report);
+    }
     for (std::int64_t row = first; row < first + count; ++row) at(row).result = {};
     out.emplace_back(std::move(report));
     begin += static_cast<std::size_t>(count);

@@ -126,6 +126,9 @@ Settings worker_settings(WorkerConfig& config) {
                  "Bytes of inputs that may be under way to this worker on one stream.");
   settings.bytes("limits.chunk_bytes", config.limits.chunk_bytes, {4 * kKiB, kMiB},
                  "Bytes of one message: the longest that another has to wait for a socket.");
+  settings.bytes("limits.blob_bytes", config.limits.blob_bytes, {0, std::uint64_t{1} << 40},
+                 "Conditioning that came over the network, kept so that it need not come with "
+                 "every few samples of a prompt. Those used longest ago make room. 0B: none.");
 
   settings.text(
       "sim", [&config] { return config.sim ? format_sim(*config.sim) : std::string(); },

@@ -37,6 +37,7 @@ struct WorkerConfig {
     std::uint64_t model_memory_bytes = 0;                 ///< 0: nine tenths of what is free.
     std::uint64_t window_bytes = std::uint64_t{8} << 20;  ///< Inputs under way to this worker.
     std::uint64_t chunk_bytes = std::uint64_t{1} << 20;   ///< Of one Put.
+    std::uint64_t blob_bytes = std::uint64_t{256} << 20;  ///< Tensors kept for later shards.
   } limits;
 
   std::optional<SimDevice> sim;

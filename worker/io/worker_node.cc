@@ -16,12 +16,13 @@ constexpr std::uint64_t kPlacedPerTurn = 1u << 20;
 
 WorkerNode::WorkerNode(WorkerOptions options, StreamOptions streams, ClientTransport& control,
                        ClientTransport& data, ComputeLink& compute, NoteSink notes)
-    : core_(std::move(options)),
+    : core_(options),
       streams_(streams),
       control_(control),
       data_(data),
       compute_(compute),
-      notes_(std::move(notes)) {}
+      notes_(std::move(notes)),
+      blobs_(options.hello.blob_bytes) {}
 
 bool WorkerNode::turn(TimePoint now) {
   now_ = now;
@@ -94,8 +95,24 @@ void WorkerNode::take_assign(Assign&& assign) {
     shared_.emplace(assign.shard, std::move(shared));
   }
   const ShardId shard = assign.shard;
-  feed(worker_event::Assigned{std::move(assign), std::move(body), inputs_here});
+  std::vector<bool> blobs_here = find_blobs(assign);
+  feed(worker_event::Assigned{std::move(assign), std::move(body), inputs_here,
+                              std::move(blobs_here)});
+  found_.clear();
   if (!core_.holds(shard)) shared_.erase(shard);
+}
+
+/// Which of the tensors are kept here; found_ has them then.
+std::vector<bool> WorkerNode::find_blobs(const Assign& assign) {
+  std::vector<bool> here;
+  found_.clear();
+  for (std::size_t i = 0; i < std::min(assign.tensors.size(), assign.digests.size()); ++i) {
+    const Result<std::uint64_t> bytes = byte_size(assign.tensors[i]);
+    found_.push_back(bytes.ok() ? blobs_.find(assign.blob_scope, assign.digests[i], *bytes)
+                                : Buffer{});
+    here.push_back(!found_.back().empty());
+  }
+  return here;
 }
 
 /// Returns true if there is more to do at once.
@@ -181,7 +198,8 @@ void WorkerNode::do_action(worker_action::Allocate& action) {
 }
 
 void WorkerNode::do_action(worker_action::Receive& action) {
-  streams_.receive(action.stream, PeerId{0}, action.buffer, action.total, action.ask, now_);
+  streams_.receive(action.stream, PeerId{0}, action.buffer, action.total, action.ask, now_, {},
+                   std::move(action.have));
   streams_.expect(action.stream, action.total, now_);
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "shared/core/time.h"
+#include "shared/io/blob_store.h"
 #include "shared/io/transport.h"
 #include "shared/wire/streams.h"
 #include "worker/core/worker_core.h"
@@ -40,6 +41,7 @@ class WorkerNode {
 
   [[nodiscard]] const WorkerCore& core() const { return core_; }
   [[nodiscard]] const Streams& streams() const { return streams_; }
+  [[nodiscard]] const BlobStore& blobs() const { return blobs_; }
 
   /// Check the core's invariants after every event (tests).
   void check_always() { check_always_ = true; }
@@ -56,6 +58,13 @@ class WorkerNode {
   }
   void do_action(worker_action::Release& action) { streams_.release(action.buffer); }
   void do_action(worker_action::Receive& action);
+  void do_action(worker_action::FillIn& action) {
+    // It is there and large enough, or NoMemory has been told.
+    (void)streams_.write(action.buffer, action.offset, found_.at(action.tensor).bytes());
+  }
+  void do_action(worker_action::KeepBlobs& action) {
+    blobs_.keep(action.blobs, streams_.buffer(action.buffer));
+  }
   void do_action(worker_action::StartSending& action);
   void do_action(worker_action::Append& action) {
     PA_CHECK(streams_.append(action.stream, action.piece, action.last));
@@ -73,6 +82,7 @@ class WorkerNode {
   [[nodiscard]] bool take_reports();
   void take_report(EngineReport&& report);
   [[nodiscard]] bool go_on_placing();
+  [[nodiscard]] std::vector<bool> find_blobs(const Assign& assign);
 
   /// What a shard has of shared memory, from Assign to its end.
   struct Shared {
@@ -95,6 +105,8 @@ class WorkerNode {
   NoteSink notes_;
   TimePoint now_;
   std::map<ShardId, Shared> shared_;
+  BlobStore blobs_;
+  std::vector<Buffer> found_;  ///< [tensors] of the Assigned event; empty: not kept here.
   std::optional<Placing> placing_;
   std::vector<WorkerEvent> pending_;  ///< Consequences of actions, fed once the actions are done.
   std::vector<Outgoing> outgoing_;

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "coordinator/io/coordinator_metrics.h"
+#include "shared/io/blob_metrics.h"
 #include "shared/io/process_metrics.h"
 #include "tests/support/text_files.h"
 #include "worker/io/worker_metrics.h"
@@ -24,6 +25,7 @@ std::string table_of(const std::vector<MetricInfo>& list) {
 TEST(MetricsDocs, AreWhatTheProgramsExport) {
   Metrics process;
   add_process_metrics(process);
+  const BlobMetrics blob_metrics(process);
   Metrics coordinator;
   const CoordinatorMetrics coordinator_metrics(coordinator);
   Metrics worker;

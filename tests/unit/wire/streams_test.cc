@@ -3,106 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <deque>
 #include <map>
 #include <random>
 #include <string>
 
+#include "tests/unit/wire/stream_pair.h"
+
 namespace pa {
 namespace {
 
+using namespace test;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-constexpr PeerId kSender{1};    // As the receiver calls it.
-constexpr PeerId kReceiver{2};  // As the sender calls it.
-constexpr BufferId kSource{10};
-constexpr BufferId kTarget{20};
-constexpr StreamOptions kOptions{.chunk_bytes = 10,
-                                 .window_bytes = 40,
-                                 .retry = seconds{1},
-                                 .pause = milliseconds{2},
-                                 .keep_bytes = 0};
-
-StreamId stream(std::uint64_t shard = 1) { return {StreamKind::kShardResult, {}, ShardId{shard}}; }
-
-void fill(const Buffer& buffer, unsigned salt = 0) {
-  for (std::uint64_t i = 0; i < buffer.size(); ++i) {
-    buffer.data()[i] = static_cast<std::byte>(i * 7 + i / 256 + salt);
-  }
-}
-
-bool same(const Buffer& a, const Buffer& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
-}
-
-/// Both ends of streams between two peers, and the messages between them.
-class Pair {
- public:
-  explicit Pair(std::uint64_t bytes, StreamOptions options = kOptions)
-      : sender(options), receiver(options) {
-    EXPECT_TRUE(sender.allocate(kSource, bytes).ok());
-    EXPECT_TRUE(receiver.allocate(kTarget, bytes).ok());
-    if (bytes > 0) fill(sender.buffer(kSource));
-  }
-
-  void pump() {
-    std::vector<StreamEvent> events;
-    std::vector<Outgoing> out;
-    sender.pump(now, out, events);
-    for (Outgoing& o : out) {
-      EXPECT_EQ(o.peer, kReceiver);
-      down.push_back(std::move(o));
-    }
-    out.clear();
-    receiver.pump(now, out, events);
-    for (Outgoing& o : out) {
-      EXPECT_EQ(o.peer, kSender);
-      up.push_back(std::move(o));
-    }
-    for (const StreamEvent& event : events) {
-      if (const auto* told = std::get_if<StreamArrived>(&event)) {
-        arrived = *told;
-        ++arrivals;
-      } else if (std::holds_alternative<StreamBroken>(event)) {
-        ++brokens;
-      } else {
-        ++sents;
-      }
-    }
-  }
-
-  void deliver_down(const Outgoing& o) {
-    receiver.on(kSender, std::get<Put>(o.message), o.payload.bytes(), now);
-  }
-  void deliver_up(const Outgoing& o) {
-    if (const auto* want = std::get_if<Want>(&o.message)) sender.on(kReceiver, *want, now);
-    if (const auto* got = std::get_if<Got>(&o.message)) sender.on(kReceiver, *got, now);
-  }
-
-  /// Delivers everything until nothing more is said.
-  void settle() {
-    for (pump(); !down.empty() || !up.empty(); pump()) {
-      for (const Outgoing& o : std::exchange(down, {})) deliver_down(o);
-      for (const Outgoing& o : std::exchange(up, {})) deliver_up(o);
-    }
-  }
-
-  [[nodiscard]] bool complete() const {
-    return arrived && arrived->whole && same(sender.buffer(kSource), receiver.buffer(kTarget));
-  }
-
-  Streams sender;
-  Streams receiver;
-  TimePoint now;
-  std::deque<Outgoing> down;
-  std::deque<Outgoing> up;
-  std::optional<StreamArrived> arrived;
-  int arrivals = 0;
-  int sents = 0;
-  int brokens = 0;
-};
 
 const Put& put_in(const Outgoing& o) { return std::get<Put>(o.message); }
 
