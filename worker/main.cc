@@ -94,6 +94,7 @@ class Program {
     compute_options.device = *device;
     compute_options.threads = config_.threads;
     compute_options.models = config_.models;
+    compute_options.store.compiled_models = config_.compiled_models;
     compute_options.store.memory_bytes =
         static_cast<std::int64_t>(config_.limits.model_memory_bytes);
     compute_options.engine = {.max_rows = config_.limits.max_rows,

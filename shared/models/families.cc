@@ -86,10 +86,29 @@ Status describe_noop(const WeightIndex& /*weights*/, YamlMap yaml, ModelDescript
   return {};
 }
 
+Status describe_plugin(PluginKind kind, YamlMap yaml, ModelDescription& model) {
+  (void)yaml.map("config");
+  model.config = read_plugin(kind, yaml, model.inputs);
+  return {};
+}
+
+Status describe_torchscript(const WeightIndex& weights, YamlMap yaml, ModelDescription& model) {
+  if (!weights.empty()) return invalid("a TorchScript module has its weights in its own file");
+  return describe_plugin(PluginKind::kTorchScript, yaml, model);
+}
+
+Status describe_aotinductor(const WeightIndex& /*weights*/, YamlMap yaml, ModelDescription& model) {
+  return describe_plugin(PluginKind::kAotInductor, yaml, model);
+}
+
 const std::vector<Family>& families() {
   static const std::vector<Family> kFamilies{
-      {"analytic", recognise_nothing, describe_analytic}, {"flux", looks_like_flux, describe_flux},
-      {"noop", recognise_nothing, describe_noop},         {"sdxl", looks_like_sdxl, describe_sdxl},
+      {"analytic", recognise_nothing, describe_analytic},
+      {"aotinductor", recognise_nothing, describe_aotinductor},
+      {"flux", looks_like_flux, describe_flux},
+      {"noop", recognise_nothing, describe_noop},
+      {"sdxl", looks_like_sdxl, describe_sdxl},
+      {"torchscript", recognise_nothing, describe_torchscript},
       {"zimage", looks_like_zimage, describe_zimage},
   };
   return kFamilies;

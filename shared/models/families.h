@@ -13,6 +13,7 @@
 #include "shared/models/analytic_denoiser.h"
 #include "shared/models/blueprint.h"
 #include "shared/models/flux_blueprint.h"
+#include "shared/models/plugin.h"
 #include "shared/models/sdxl_blueprint.h"
 #include "shared/models/weight_index.h"
 #include "shared/models/zimage_blueprint.h"
@@ -20,7 +21,7 @@
 /// The families of networks that this version has, as far as names and shapes tell of them.
 namespace pa {
 
-/// "analytic", "flux", "noop", "sdxl", "zimage": what model.yaml may say as `family`.
+/// "analytic", "aotinductor", "flux", "noop", "sdxl", "torchscript", "zimage": what model.yaml may say as `family`.
 [[nodiscard]] const std::vector<std::string>& family_names();
 
 /// The family and naming of these weights, by their names; nullopt if they are none of ours.
@@ -31,7 +32,8 @@ namespace pa {
 struct ModelDescription {
   std::string family;
   Naming naming = Naming::kOriginal;
-  std::variant<std::monostate, FluxConfig, ZImageConfig, SdxlConfig, AnalyticDenoiser> config;
+  std::variant<std::monostate, FluxConfig, ZImageConfig, SdxlConfig, AnalyticDenoiser, Plugin>
+      config;
   Blueprint blueprint;
   SamplingInfo sampling;  ///< The family's, as far as the weights tell.
   Shape latent;           ///< [C, -1, -1]; empty: any shape at all.

@@ -340,14 +340,25 @@ Result<ModelFolder> read_model_folder(const std::string& path, FileHashes& hashe
       files.push_back(file);
     }
   }
-  if (weights.empty()) {
-    if (const std::string refused = told_formats(found); !refused.empty()) return invalid(refused);
-  }
+  const std::string refused = weights.empty() ? told_formats(found) : "";
+  if (!yaml && !refused.empty()) return invalid(refused);
   if (files.empty()) return invalid(path + ": neither model.yaml nor a .safetensors file in it");
   for (const fs::path& index : indices) PA_TRY(check_shards(index, weights));
 
   PA_ASSIGN(folder.weights, WeightIndex::of(weights));
-  PA_TRY(describe(yaml ? YamlFile::load(yaml->string()) : YamlFile::parse("", path), folder));
+  const Status described =
+      describe(yaml ? YamlFile::load(yaml->string()) : YamlFile::parse("", path), folder);
+  const auto* const plugin = std::get_if<Plugin>(&folder.description.config);
+  if (plugin == nullptr && !refused.empty()) return invalid(refused);
+  PA_TRY(described);
+  if (plugin != nullptr) {
+    const fs::path file = directory / plugin->file;
+    if (std::find(found.begin(), found.end(), file) == found.end()) {
+      return invalid(path + ": there is no " + plugin->file + ", which model.yaml names");
+    }
+    files.push_back(file);
+    std::sort(files.begin(), files.end());
+  }
   const WeightMatch match =
       match_weights(folder.description.blueprint, folder.weights, folder.description.naming);
   const bool has_weights = !folder.description.blueprint.parameters().empty();

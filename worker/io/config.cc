@@ -110,6 +110,10 @@ Settings worker_settings(WorkerConfig& config) {
   settings.string("models", config.models,
                   "Folder with a folder a model: weights as .safetensors and, if it needs one, "
                   "model.yaml.");
+  settings.string(
+      "compiled_models", config.compiled_models,
+      "Folder whose models may be AOTInductor packages: machine code, which can do what "
+      "the worker can. `models`, or a folder in it. Empty: such models are refused.");
 
   settings.section("limits", "What this worker takes on at once.");
   settings.integer("limits.max_rows", config.limits.max_rows, {1, 1024},

@@ -30,6 +30,7 @@ struct WorkerConfig {
   } connect;
 
   std::string models = "/var/lib/parallelanything/models";
+  std::string compiled_models;  ///< Where models may be machine code; empty: nowhere.
 
   struct Limits {
     std::int64_t max_rows = 8;                            ///< In one network pass.

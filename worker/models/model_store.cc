@@ -47,6 +47,16 @@ Status evaluate(Replica& replica, c10::Device device) {
   return Error{done.error().code, "model '" + replica.info.name + "': " + done.error().message, {}};
 }
 
+/// Whether a path is below a folder, links followed; "" has nothing in it.
+bool is_inside(const std::string& path, const std::string& folder) {
+  std::error_code error;
+  const fs::path real = folder.empty() ? fs::path() : fs::canonical(folder, error);
+  if (real.empty() || error) return false;
+  const fs::path inner = fs::canonical(path, error);
+  if (error) return false;
+  return std::mismatch(real.begin(), real.end(), inner.begin(), inner.end()).first == real.end();
+}
+
 std::string in_bytes(std::int64_t bytes) {
   return format_bytes(static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 0)));
 }
@@ -111,6 +121,16 @@ Status ModelStore::load(const std::string& directory, const StoreProgress& progr
 Status ModelStore::read_folder(const std::string& path, FileHashes& hashes,
                                const std::function<bool()>& go_on) {
   PA_ASSIGN(ModelFolder folder, read_model_folder(path, hashes, go_on));
+  if (const auto* plugin = std::get_if<Plugin>(&folder.description.config);
+      plugin != nullptr && plugin->kind == PluginKind::kAotInductor &&
+      !is_inside(path, options_.compiled_models)) {
+    return invalid(path + ": " + plugin->file +
+                   " is machine code, which runs as this worker and may do what it may. If you "
+                   "trust whoever made it, put the folder into one that the worker's setting "
+                   "compiled_models names" +
+                   (options_.compiled_models.empty() ? "; it names none"
+                                                     : ", which is " + options_.compiled_models));
+  }
   const ReplicaSize size = replica_size(folder, device_);
   if (size.owned_bytes > options_.memory_bytes) {
     return overloaded(path + ": the model takes " + in_bytes(size.owned_bytes) + " of memory on " +

@@ -21,6 +21,8 @@ struct StoreOptions {
   /// Device memory that replicas may take together; 0: nine tenths of what is free when the first
   /// folder is read. On a CPU, weights that alias their files are not counted.
   std::int64_t memory_bytes = 0;
+  /// Models that run machine code of their own (aotinductor) must be in this folder; empty: there are none.
+  std::string compiled_models = {};
   /// Set while the store, or whoever holds a LoadingMark of it, reads files; nullptr: nobody asks.
   std::atomic<bool>* loading = nullptr;
 };

@@ -3,11 +3,14 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
+#include <system_error>
 
 #include "worker/models/analytic.h"
 #include "worker/models/flux.h"
 #include "worker/models/noop.h"
+#include "worker/models/plugins.h"
 #include "worker/models/sdxl.h"
 #include "worker/models/tensors.h"
 #include "worker/models/torch_errors.h"
@@ -58,6 +61,33 @@ std::unique_ptr<Network> make_network(const ModelDescription& model, const Sampl
     return make_analytic(*analytic, sampling);
   }
   return std::make_unique<Noop>();
+}
+
+Result<std::unique_ptr<Network>> load_plugin(const ModelFolder& folder, const Plugin& plugin,
+                                             const Device& device) {
+  const std::string path = folder.path + "/" + plugin.file;
+  const at::ScalarType dtype =
+      folder.dtype.empty() ? at::kFloat : torch_dtype(*dtype_named(folder.dtype));
+  const std::vector<InputSpec>& inputs = folder.description.inputs;
+  if (plugin.kind == PluginKind::kTorchScript)
+    return load_torchscript(path, torch_device(device), dtype, inputs);
+  return load_aotinductor(path, torch_device(device), dtype, inputs, folder.weights);
+}
+
+/// What a plug-in takes: its file's weights; or its constants, which a CPU reads from their files.
+ReplicaSize plugin_size(const ModelFolder& folder, const Plugin& plugin, bool on_cpu) {
+  ReplicaSize size;
+  if (plugin.kind == PluginKind::kTorchScript) {
+    std::error_code ignored;
+    size.owned_bytes = static_cast<std::int64_t>(
+        std::filesystem::file_size(folder.path + "/" + plugin.file, ignored));
+    return size;
+  }
+  std::int64_t bytes = 0;
+  for (const auto& [name, stored] : folder.weights.tensors())
+    bytes += std::ssize(stored.view.bytes);
+  (on_cpu ? size.aliased_bytes : size.owned_bytes) = bytes;
+  return size;
 }
 
 /// Conditions are named LABEL.INPUT; a label may have dots, an input has none.
@@ -117,7 +147,12 @@ Result<Replica> load_replica(const ModelFolder& folder, const Device& device,
                                                compute_dtype(folder, device), progress));
       replica.loras = Loras(folder.loras, *replica.weights);
     }
-    replica.network = make_network(folder.description, folder.info.sampling, replica.weights.get());
+    if (const auto* plugin = std::get_if<Plugin>(&folder.description.config)) {
+      PA_ASSIGN(replica.network, load_plugin(folder, *plugin, device));
+    } else {
+      replica.network =
+          make_network(folder.description, folder.info.sampling, replica.weights.get());
+    }
     replica.colours = folder.colours;
     PA_TRY(load_labels(folder, device, replica));
     return replica;
@@ -127,6 +162,8 @@ Result<Replica> load_replica(const ModelFolder& folder, const Device& device,
 }
 
 ReplicaSize replica_size(const ModelFolder& folder, const Device& device) {
+  if (const auto* plugin = std::get_if<Plugin>(&folder.description.config))
+    return plugin_size(folder, *plugin, device.kind == "cpu");
   const WeightMatch match =
       match_weights(folder.description.blueprint, folder.weights, folder.description.naming);
   return replica_size(match, device.kind == "cpu", compute_dtype(folder, device));
