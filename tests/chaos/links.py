@@ -3,8 +3,10 @@
 The coordinator's box and every worker's are network namespaces, with a cable from each worker's to the coordinator's.
 """
 
+import contextlib
 import os
 import subprocess
+import threading
 import time
 
 COORDINATOR = "10.77.255.1"
@@ -26,6 +28,7 @@ class Links:
         self.hub = f"pa-{os.getpid()}-hub"
         self.boxes = [f"pa-{os.getpid()}-{index}" for index in range(workers)]
         self.has_netem = None
+        self.faults = [threading.Lock() for _ in self.boxes]
 
     def __enter__(self):
         try:
@@ -75,11 +78,24 @@ class Links:
         except OSError:
             return False
 
+    @contextlib.contextmanager
+    def alone(self, index):
+        """Whether nothing is amiss with the cable already; nothing else will be then."""
+        free = self.faults[index].acquire(blocking=False)
+        try:
+            yield free
+        finally:
+            if free:
+                self.faults[index].release()
+
     def cut(self, index, seconds):
         """Nothing goes either way."""
-        ip("-n", self.hub, "link", "set", f"to{index}", "down")
-        time.sleep(seconds)
-        ip("-n", self.hub, "link", "set", f"to{index}", "up")
+        with self.alone(index) as free:
+            if not free:
+                return
+            ip("-n", self.hub, "link", "set", f"to{index}", "down")
+            time.sleep(seconds)
+            ip("-n", self.hub, "link", "set", f"to{index}", "up")
 
     def cut_one_way(self, index, seconds, from_worker):
         """What one of the two says is lost on the way; it hears the other."""
@@ -87,12 +103,18 @@ class Links:
             space, destination = self.boxes[index], COORDINATOR
         else:
             space, destination = self.hub, self.address(index, 2)
-        ip("-n", space, "route", "add", "blackhole", f"{destination}/32")
-        time.sleep(seconds)
-        ip("-n", space, "route", "del", "blackhole", f"{destination}/32")
+        with self.alone(index) as free:
+            if not free:
+                return
+            ip("-n", space, "route", "add", "blackhole", f"{destination}/32")
+            time.sleep(seconds)
+            ip("-n", space, "route", "del", "blackhole", f"{destination}/32")
 
     def spoil(self, index, seconds):
         """Slow, lossy and out of order."""
-        self.netem(index, "replace", "delay", "60ms", "40ms", "loss", "4%", "reorder", "25%")
-        time.sleep(seconds)
-        self.netem(index, "replace", "delay", "0ms")
+        with self.alone(index) as free:
+            if not free:
+                return
+            self.netem(index, "replace", "delay", "60ms", "40ms", "loss", "4%", "reorder", "25%")
+            time.sleep(seconds)
+            self.netem(index, "replace", "delay", "0ms")
