@@ -110,7 +110,8 @@ Settings coordinator_settings(CoordinatorConfig& config) {
                  "Bytes of one message: the longest that another has to wait for a socket.");
   settings.bytes("limits.blob_bytes", config.limits.blob_bytes, {0, kTiB},
                  "Conditioning that clients have sent, kept so that they need not send it with "
-                 "every request of a prompt. Those used longest ago make room. 0B: none.");
+                 "every request of a prompt. Those used longest ago make room. It comes on top of "
+                 "limits.max_total_bytes. 0B: none.");
 
   settings.section("heartbeat", "How a worker that stopped is noticed.");
   settings.duration("heartbeat.interval", config.heartbeat.interval,
