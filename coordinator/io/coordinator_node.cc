@@ -22,7 +22,7 @@ event::Journaled::What what_of(JournalReport::What what) {
 
 }  // namespace
 
-CoordinatorNode::CoordinatorNode(CoordinatorOptions options, StreamOptions streams,
+CoordinatorNode::CoordinatorNode(const CoordinatorOptions& options, StreamOptions streams,
                                  ServerTransport& transport, Journal& journal, NoteSink notes)
     : core_(options),
       streams_(streams),

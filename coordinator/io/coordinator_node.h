@@ -24,8 +24,8 @@ class CoordinatorNode {
   using NoteSink = std::function<void(const Note&)>;
 
   /// `transport` and `journal` must outlive the node. `notes` may be empty.
-  CoordinatorNode(CoordinatorOptions options, StreamOptions streams, ServerTransport& transport,
-                  Journal& journal, NoteSink notes);
+  CoordinatorNode(const CoordinatorOptions& options, StreamOptions streams,
+                  ServerTransport& transport, Journal& journal, NoteSink notes);
 
   /// Goes on with what an earlier life left in the journal. Call before the first turn.
   void recover(TimePoint now, Recovery recovery);

@@ -350,7 +350,7 @@ Result<ModelFolder> read_model_folder(const std::string& path, FileHashes& hashe
       describe(yaml ? YamlFile::load(yaml->string()) : YamlFile::parse("", path), folder);
   const auto* const plugin = std::get_if<Plugin>(&folder.description.config);
   if (plugin == nullptr && !refused.empty()) return invalid(refused);
-  PA_TRY(described);
+  if (!described.ok()) return described.error();
   if (plugin != nullptr) {
     const fs::path file = directory / plugin->file;
     if (std::find(found.begin(), found.end(), file) == found.end()) {

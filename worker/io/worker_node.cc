@@ -14,8 +14,9 @@ constexpr std::uint64_t kPlacedPerTurn = 1u << 20;
 
 }  // namespace
 
-WorkerNode::WorkerNode(WorkerOptions options, StreamOptions streams, ClientTransport& control,
-                       ClientTransport& data, ComputeLink& compute, NoteSink notes)
+WorkerNode::WorkerNode(const WorkerOptions& options, StreamOptions streams,
+                       ClientTransport& control, ClientTransport& data, ComputeLink& compute,
+                       NoteSink notes)
     : core_(options),
       streams_(streams),
       control_(control),

@@ -24,7 +24,7 @@ class WorkerNode {
   using NoteSink = std::function<void(const WorkerNote&)>;
 
   /// The references must outlive the node. `notes` may be empty.
-  WorkerNode(WorkerOptions options, StreamOptions streams, ClientTransport& control,
+  WorkerNode(const WorkerOptions& options, StreamOptions streams, ClientTransport& control,
              ClientTransport& data, ComputeLink& compute, NoteSink notes);
 
   /// Takes what has come in, up to a bound, and does what is due. Returns true if there may be more to take at once.

@@ -10,8 +10,13 @@
 namespace pa {
 namespace {
 
-using namespace test;
 using std::chrono::milliseconds;
+using test::kReceiver;
+using test::kSender;
+using test::kSource;
+using test::kTarget;
+using test::Pair;
+using test::stream;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 

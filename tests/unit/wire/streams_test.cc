@@ -13,9 +13,16 @@
 namespace pa {
 namespace {
 
-using namespace test;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using test::kOptions;
+using test::kReceiver;
+using test::kSender;
+using test::kSource;
+using test::kTarget;
+using test::Pair;
+using test::same;
+using test::stream;
 
 const Put& put_in(const Outgoing& o) { return std::get<Put>(o.message); }
 
