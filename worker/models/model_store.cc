@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <limits>
 #include <system_error>
+#include <utility>
 
 #include "shared/core/units.h"
 #include "worker/models/registry.h"
@@ -64,7 +65,7 @@ std::string in_bytes(std::int64_t bytes) {
 }  // namespace
 
 ModelStore::ModelStore(Device device, StoreOptions options)
-    : device_(std::move(device)), options_(options) {}
+    : device_(std::move(device)), options_(std::move(options)) {}
 ModelStore::~ModelStore() = default;
 
 Status ModelStore::load(const std::string& directory, const StoreProgress& progress) {
