@@ -218,8 +218,9 @@ class Clients:
             *arguments(specification),
         )]
         end = time.monotonic() + HANG
+        killed = False
+        out.unlink(missing_ok=True)
         while True:
-            out.unlink(missing_ok=True)
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                 env=environment(),
@@ -238,8 +239,9 @@ class Clients:
                 self.killed.discard(process)
             if process.returncode == DONE:
                 break
-            if was_killed and "its result was delivered" in err:
-                break  # The client had just told that it has its result when it was killed.
+            if killed and "its result was delivered" in err and out.exists():
+                break  # The one before was killed when it had its result, and had just told so.
+            killed = killed or was_killed
             if not was_killed and process.returncode != UNAVAILABLE:
                 return self.fail(f"request {request} failed with {process.returncode}: {err}")
             if time.monotonic() > end:
@@ -247,7 +249,7 @@ class Clients:
             with self.lock:
                 self.retries += 1
             time.sleep(0 if was_killed else 0.5)
-        if process.returncode == DONE and Result(out).values.tobytes() != expected:
+        if Result(out).values.tobytes() != expected:
             return self.fail(f"request {request} came out wrong: {specification}")
         if ask_again:
             again = pa("sample", "--connect", self.cluster.endpoint, "--id", request, *arguments(specification),

@@ -59,7 +59,9 @@ def with_noise(path, reference):
     file = tensors.File(path)
     request = json.loads(file.metadata["request"])
     del request["schedule"]
-    request.update(noise="given", sampler={"name": "euler"}, sigmas=reference.tensors["sigmas"].tolist())
+    # By weight, so that both workers have a part however busy the machine is.
+    request.update(scheduling="static", noise="given", sampler={"name": "euler"},
+                   sigmas=reference.tensors["sigmas"].tolist())
     arrays = {**file.tensors, "noise": reference.tensors["noise"]}
     return tensors.write(path.with_suffix(".given"), arrays, {"request": json.dumps(request)})
 
