@@ -1,22 +1,11 @@
 #include "shared/io/blob_store.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "shared/io/digest.h"
 
 namespace pa {
-namespace {
-
-Buffer copy_of(std::span<const std::byte> bytes) {
-  auto* const data = static_cast<std::byte*>(std::malloc(bytes.size()));
-  if (data == nullptr) return {};
-  std::memcpy(data, bytes.data(), bytes.size());
-  return {std::shared_ptr<std::byte>(data, [](std::byte* p) { std::free(p); }), bytes.size()};
-}
-
-}  // namespace
 
 Buffer BlobStore::find(const std::string& scope, const Digest& digest, std::uint64_t bytes) {
   if (max_bytes_ == 0 || !is_blob(digest, bytes)) return {};
@@ -39,8 +28,9 @@ void BlobStore::keep(const Blobs& blobs, const Buffer& memory) {
     const auto contents = memory.bytes().subspan(blob.offset, blob.bytes);
     if (digest_of(contents) != blob.digest) continue;
     make_room(blob.bytes);
-    Buffer copy = copy_of(contents);
+    Buffer copy = pool_.allocate(blob.bytes);
     if (copy.empty()) return;
+    std::memcpy(copy.data(), contents.data(), contents.size());
     bytes_ += blob.bytes;
     kept_.push_front({key, std::move(copy)});
     by_key_.emplace(std::move(key), kept_.begin());

@@ -9,6 +9,7 @@
 
 #include "shared/core/buffer.h"
 #include "shared/wire/blobs.h"
+#include "shared/wire/buffer_pool.h"
 
 namespace pa {
 
@@ -39,6 +40,7 @@ class BlobStore {
 
   void make_room(std::uint64_t bytes);
 
+  BufferPool pool_{0};
   std::uint64_t max_bytes_;
   std::uint64_t bytes_ = 0;
   std::uint64_t hits_ = 0;

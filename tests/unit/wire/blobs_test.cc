@@ -3,14 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <random>
-
 #include "tests/unit/wire/stream_pair.h"
 
 namespace pa {
 namespace {
 
-using std::chrono::milliseconds;
+using test::BadLine;
 using test::kReceiver;
 using test::kSender;
 using test::kSource;
@@ -93,32 +91,20 @@ TEST(BlobsTest, RangesOutOfOrderAreNonsense) {
 
 TEST(BlobsTest, SurviveLossDoublingAndReordering) {
   for (unsigned seed = 1; seed <= 200; ++seed) {
-    std::mt19937 random(seed);
-    const auto one_in = [&](unsigned n) { return random() % n == 0; };
+    BadLine line(seed);
     std::vector<Range> have;
     std::uint64_t had = 0;
-    for (std::uint64_t at = random() % 100; at < 997;) {
-      const std::uint64_t bytes = std::min<std::uint64_t>(997 - at, random() % 150);
+    for (std::uint64_t at = line.random() % 100; at < 997;) {
+      const std::uint64_t bytes = std::min<std::uint64_t>(997 - at, line.random() % 150);
       have.push_back({at, bytes});
       had += bytes;
-      at += bytes + random() % 100;
+      at += bytes + line.random() % 100;
     }
     Pair pair(997);
     open(pair, 997, have, seed % 2 == 0 ? 40 : 0);
-    const auto pass = [&](std::deque<Outgoing>& queue, auto deliver) {
-      std::deque<Outgoing> now = std::exchange(queue, {});
-      if (one_in(3)) std::shuffle(now.begin(), now.end(), random);
-      for (const Outgoing& o : now) {
-        if (one_in(10)) continue;
-        deliver(o);
-        if (one_in(10)) deliver(o);
-      }
-    };
     for (int turn = 0; turn < 5000 && !(pair.complete() && pair.sents > 0); ++turn) {
       pair.pump();
-      pass(pair.down, [&](const Outgoing& o) { pair.deliver_down(o); });
-      pass(pair.up, [&](const Outgoing& o) { pair.deliver_up(o); });
-      pair.now += milliseconds{10};
+      line.pass(pair);
     }
     EXPECT_TRUE(pair.complete()) << "seed " << seed;
     EXPECT_GT(pair.sents, 0) << "seed " << seed;

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <deque>
 #include <optional>
+#include <random>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -103,6 +105,39 @@ class Pair {
   int arrivals = 0;
   int sents = 0;
   int brokens = 0;
+};
+
+/// What loses, doubles, delays and reorders messages, from a seed.
+class BadLine {
+ public:
+  explicit BadLine(unsigned seed) : random(seed) {}
+
+  /// Gives `deliver` what is in the queue; what is late goes back to it.
+  template <class Deliver>
+  void pass(std::deque<Outgoing>& queue, const Deliver& deliver) {
+    std::deque<Outgoing> now = std::exchange(queue, {});
+    if (one_in(3)) std::shuffle(now.begin(), now.end(), random);
+    for (const Outgoing& o : now) {
+      if (one_in(10)) continue;
+      if (one_in(10)) {
+        queue.push_back(o);
+        continue;
+      }
+      deliver(o);
+      if (one_in(10)) deliver(o);
+    }
+  }
+  /// Both ways, and 10 ms pass.
+  void pass(Pair& pair) {
+    pass(pair.down, [&](const Outgoing& o) { pair.deliver_down(o); });
+    pass(pair.up, [&](const Outgoing& o) { pair.deliver_up(o); });
+    pair.now += std::chrono::milliseconds{10};
+  }
+
+  std::mt19937 random;
+
+ private:
+  bool one_in(unsigned n) { return random() % n == 0; }
 };
 
 }  // namespace pa::test

@@ -5,7 +5,6 @@
 
 #include <deque>
 #include <map>
-#include <random>
 #include <string>
 
 #include "tests/unit/wire/stream_pair.h"
@@ -15,6 +14,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using test::BadLine;
 using test::kOptions;
 using test::kReceiver;
 using test::kSender;
@@ -496,35 +496,19 @@ TEST(StreamsTest, ABufferLivesWhileAStreamNeedsIt) {
 
 TEST(StreamsTest, SurvivesLossDoublingAndReordering) {
   for (unsigned seed = 1; seed <= 200; ++seed) {
-    std::mt19937 random(seed);
-    const auto one_in = [&](unsigned n) { return random() % n == 0; };
+    BadLine line(seed);
     Pair pair(997);
     pair.receiver.receive(stream(), kSender, kTarget, 997, seed % 2 == 0, pair.now);
     pair.sender.send(stream(), kReceiver, 40, 0, pair.now);
     std::uint64_t appended = 0;
-    const auto pass = [&](std::deque<Outgoing>& queue, auto deliver) {
-      std::deque<Outgoing> now = std::exchange(queue, {});
-      if (one_in(3)) std::shuffle(now.begin(), now.end(), random);
-      for (const Outgoing& o : now) {
-        if (one_in(10)) continue;
-        if (one_in(10)) {
-          queue.push_back(o);
-          continue;
-        }
-        deliver(o);
-        if (one_in(10)) deliver(o);
-      }
-    };
     for (int turn = 0; turn < 5000 && !(pair.complete() && pair.sents > 0); ++turn) {
       if (appended < 997) {
-        const std::uint64_t bytes = std::min<std::uint64_t>(997 - appended, 1 + random() % 60);
+        const std::uint64_t bytes = std::min<std::uint64_t>(997 - appended, 1 + line.random() % 60);
         pair.sender.append(stream(), {kSource, appended, bytes, appended}, appended + bytes == 997);
         appended += bytes;
       }
       pair.pump();
-      pass(pair.down, [&](const Outgoing& o) { pair.deliver_down(o); });
-      pass(pair.up, [&](const Outgoing& o) { pair.deliver_up(o); });
-      pair.now += milliseconds{10};
+      line.pass(pair);
     }
     EXPECT_TRUE(pair.complete()) << "seed " << seed;
     EXPECT_GT(pair.sents, 0) << "seed " << seed;
