@@ -5,18 +5,14 @@ Needs a Python with torch and diffusers: PA_PYTHON, or this one.
 
 import contextlib
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import tensors
-from cluster import DONE, HANG, INVALID, ROOT, Daemon, Run, environment, pa, short_folder, wait_for
+from cluster import DONE, HANG, INVALID, Daemon, Run, pa, short_folder, wait_for
+from python_client import made_by, needs, python
 
-PYTHON = os.environ.get("PA_PYTHON", sys.executable)
 FORMATS = ["torchscript", "aotinductor"]
 OPTIONS = {
     "unet": ["--input", "encoder_hidden_states=6,8"],
@@ -24,15 +20,7 @@ OPTIONS = {
 }
 
 
-def python(*arguments):
-    """Runs our Python client's modules, or a script."""
-    env = {**environment(), "PYTHONPATH": str(ROOT / "clients" / "python")}
-    return subprocess.run([PYTHON, "-B", *map(str, arguments)], capture_output=True, text=True, timeout=5 * HANG,
-                          check=False, env=env)
-
-
-pytestmark = pytest.mark.skipif(python("-c", "import diffusers, torch").returncode != 0,
-                                reason="PA_PYTHON names no Python that has torch and diffusers")
+pytestmark = needs("diffusers", "torch")
 
 
 def export(networks, name, out, *options):
@@ -42,10 +30,7 @@ def export(networks, name, out, *options):
 
 @pytest.fixture(scope="module", name="networks")
 def make_networks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("networks")
-    made = python(pathlib.Path(__file__).with_name("tiny_networks.py"), folder)
-    assert made.returncode == 0, made.stderr
-    return folder
+    return made_by("tiny_networks.py", tmp_path_factory.mktemp("networks"))
 
 
 @pytest.fixture(scope="module", name="models")

@@ -4,40 +4,25 @@ Needs a Python with torch, diffusers, transformers and Pillow: PA_PYTHON, or thi
 """
 
 import json
-import os
-import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import tensors
-from cluster import DONE, HANG, INVALID, ROOT, Cluster, environment
+from cluster import DONE, INVALID, Cluster
+from python_client import made_by, needs, python
 
 FAMILIES = {"flux": [], "sdxl": ["--cfg", 6, "--negative", "blur"], "zimage": []}
 PROMPT, SIZE, STEPS = "a red fox in the snow", "64x48", 4  # As in tiny_pipelines.py.
-PYTHON = os.environ.get("PA_PYTHON", sys.executable)
 
 
-def python(*arguments):
-    """Runs our Python client's modules, or a script."""
-    env = {**environment(), "PYTHONPATH": str(ROOT / "clients" / "python")}
-    return subprocess.run([PYTHON, "-B", *map(str, arguments)], capture_output=True, text=True, timeout=5 * HANG,
-                          check=False, env=env)
-
-
-pytestmark = pytest.mark.skipif(python("-c", "import diffusers, transformers, torch, PIL").returncode != 0,
-                                reason="PA_PYTHON names no Python that has torch, diffusers, transformers and Pillow")
+pytestmark = needs("diffusers", "transformers", "torch", "PIL")
 
 
 @pytest.fixture(scope="module", name="pipelines")
 def make_pipelines(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pipelines")
-    made = python(pathlib.Path(__file__).with_name("tiny_pipelines.py"), folder)
-    assert made.returncode == 0, made.stderr
-    return folder
+    return made_by("tiny_pipelines.py", tmp_path_factory.mktemp("pipelines"))
 
 
 @pytest.fixture(scope="module", name="cluster")
