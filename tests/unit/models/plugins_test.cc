@@ -7,6 +7,7 @@
 #include "tests/support/model_folder.h"
 #include "tests/support/paths.h"
 #include "worker/models/model_store.h"
+#include "worker/models/plugin_call.h"
 #include "worker/models/registry.h"
 #include "worker/models/tensors.h"
 
@@ -115,7 +116,7 @@ TEST(Plugins, WhatIsNoModuleIsRefused) {
   EXPECT_EQ(package.error().code, Code::kInvalid);
 }
 
-TEST(Plugins, AnAnswerOfAnotherShapeIsAnError) {
+TEST(Plugins, WrongInputsAreErrors) {
   const Fixture fixture("plugins/dit.safetensors");
   const auto network = load_dit();
   Rows rows = rows_of(fixture, 0, 2);
@@ -126,6 +127,17 @@ TEST(Plugins, AnAnswerOfAnotherShapeIsAnError) {
   rows = rows_of(fixture, 0, 2);
   rows.x = rows.x.slice(1, 0, 3).contiguous();
   EXPECT_FALSE((*network)->forward(rows).ok());
+}
+
+TEST(Plugins, WhatTheyAnswerHasTheShapeOfX) {
+  Rows rows;
+  rows.x = at::zeros({2, 4, 8, 8});
+  const auto wrong = plugin_answer(at::zeros({2, 8, 8, 8}), rows);
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_THAT(wrong.error().message, HasSubstr("[2, 8, 8, 8] where x is [2, 4, 8, 8]"));
+  const auto right = plugin_answer(at::zeros({2, 4, 8, 8}, at::kHalf), rows);
+  ASSERT_TRUE(right.ok());
+  EXPECT_EQ(right->scalar_type(), at::kFloat);
 }
 
 TEST(Plugins, MachineCodeRunsOnlyWhereItIsAllowed) {
