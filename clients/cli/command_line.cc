@@ -142,7 +142,7 @@ void add_up(CLI::App& app, UpOptions& options) {
 }
 
 void add_bench(CLI::App& app, BenchCommand& command, bool& local) {
-  app.add_flag("--local", local, "Start a cluster of two workers for it")->required();
+  app.add_flag("--local", local, "Start a cluster of two workers for it");
   app.add_option("--path", command.path, "How bytes go: shared memory, sockets, or TCP with CURVE")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, BenchCommand::Path>{{"shared", BenchCommand::Path::kShared},
@@ -167,6 +167,20 @@ void add_bench(CLI::App& app, BenchCommand& command, bool& local) {
   app.add_option("--rate", command.rate, "Open loop: Poisson arrivals a second")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--seed", command.seed, "Of the arrivals and the data");
+}
+
+struct BenchDevicesOptions {
+  BenchDevicesCommand command;
+  std::vector<std::string> set;
+};
+
+void add_bench_devices(CLI::App& app, BenchDevicesOptions& options) {
+  add_where(app, options.command.where);
+  app.add_option("--request", options.command.request_file,
+                 "A request file: safetensors, with the request in its metadata")
+      ->type_name("FILE");
+  app.add_flag("--json", options.command.json, "A line of JSON for every measurement");
+  add_overrides(app, options.command.overrides, options.set);
 }
 
 int usage_error(const std::string& message) {
@@ -270,8 +284,13 @@ std::variant<Command, int> parse_command_line(int argc, const char* const* argv)
 
   BenchCommand bench;
   bool local = false;
-  CLI::App* bench_app = app.add_subcommand("bench", "Load, for the benchmark against peers");
+  CLI::App* bench_app = app.add_subcommand(
+      "bench", "How fast: every worker (bench devices), or a cluster of its own");
   add_bench(*bench_app, bench, local);
+  BenchDevicesOptions bench_devices;
+  CLI::App* bench_devices_app = bench_app->add_subcommand(
+      "devices", "One request on every worker by itself, with 1, 2, 4, ... samples in a pass");
+  add_bench_devices(*bench_devices_app, bench_devices);
 
   std::vector<std::string> names;
   for (const CLI::App* known : app.get_subcommands({})) names.push_back(known->get_name());
@@ -293,15 +312,20 @@ std::variant<Command, int> parse_command_line(int argc, const char* const* argv)
     if (!command.ok()) return usage_error(command.error().message);
     return Command(std::move(command).value());
   }
+  const auto take_set = [](const std::vector<std::string>& set,
+                           RequestOverrides& overrides) -> Status {
+    for (const std::string& text : set) {
+      PA_ASSIGN(auto pair, split_pair(text, "--set"));
+      overrides.set.push_back(std::move(pair));
+    }
+    return {};
+  };
   for (const auto& [chosen, options] :
        {std::pair{sample_app, &sample}, std::pair{forward_app, &forward},
         std::pair{plan_app, &plan}}) {
     if (!*chosen) continue;
-    for (const std::string& text : options->set) {
-      auto pair = split_pair(text, "--set");
-      if (!pair.ok()) return usage_error(pair.error().message);
-      options->command.overrides.set.push_back(std::move(pair).value());
-    }
+    const Status taken = take_set(options->set, options->command.overrides);
+    if (!taken.ok()) return usage_error(taken.error().message);
     return Command(std::move(options->command));
   }
   if (*status_app) {
@@ -319,6 +343,12 @@ std::variant<Command, int> parse_command_line(int argc, const char* const* argv)
   if (*inspect_app) return Command(std::move(inspect));
   if (*keygen_app) return Command(std::move(keygen));
   if (*doctor_app) return Command(std::move(doctor));
+  if (*bench_devices_app) {
+    const Status taken = take_set(bench_devices.set, bench_devices.command.overrides);
+    if (!taken.ok()) return usage_error(taken.error().message);
+    return Command(std::move(bench_devices.command));
+  }
+  if (!local) return usage_error("bench: expected --local, or devices");
   return Command(std::move(bench));
 }
 

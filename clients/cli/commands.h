@@ -101,8 +101,17 @@ struct BenchCommand {
   std::uint64_t seed = 0;
 };
 
-using Command = std::variant<RunCommand, StatusCommand, CancelCommand, InspectCommand,
-                             KeygenCommand, DoctorCommand, UpCommand, BenchCommand>;
+/// `pa bench devices`: every worker on its own.
+struct BenchDevicesCommand {
+  Where where;
+  std::string request_file;
+  RequestOverrides overrides;
+  bool json = false;
+};
+
+using Command =
+    std::variant<RunCommand, StatusCommand, CancelCommand, InspectCommand, KeygenCommand,
+                 DoctorCommand, UpCommand, BenchCommand, BenchDevicesCommand>;
 
 [[nodiscard]] int run(const RunCommand& command);
 [[nodiscard]] int run(const StatusCommand& command);
@@ -112,5 +121,6 @@ using Command = std::variant<RunCommand, StatusCommand, CancelCommand, InspectCo
 [[nodiscard]] int run(const DoctorCommand& command);
 [[nodiscard]] int run(const UpCommand& command);
 [[nodiscard]] int run(const BenchCommand& command);
+[[nodiscard]] int run(const BenchDevicesCommand& command);
 
 }  // namespace pa::cli

@@ -1,10 +1,15 @@
 #include "clients/cli/json_text.h"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
 namespace pa::cli {
 namespace {
+
+bool is_among(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 using Json = nlohmann::ordered_json;
 
@@ -91,12 +96,13 @@ std::string models_json(const ClusterStatus& status) {
     for (const ModelInfo& model : worker.models) {
       Json& entry = models[{model.name, model.identity}];
       if (entry.is_null()) {
-        entry = {{"name", model.name},      {"identity", model.identity},
-                 {"family", model.family},  {"latent", model.latent},
-                 {"labels", model.labels},  {"parameters", model.parameters},
-                 {"workers", Json::array()}};
+        entry = {{"name", model.name},       {"identity", model.identity},
+                 {"family", model.family},   {"latent", model.latent},
+                 {"labels", model.labels},   {"parameters", model.parameters},
+                 {"workers", Json::array()}, {"loaded", Json::array()}};
       }
       entry["workers"].push_back(worker.name);
+      if (is_among(worker.loaded, model.name)) entry["loaded"].push_back(worker.name);
     }
   }
   Json list = Json::array();

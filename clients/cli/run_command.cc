@@ -13,6 +13,7 @@
 #include "clients/cli/contact_sheet.h"
 #include "clients/cli/exit_code.h"
 #include "clients/cli/json_text.h"
+#include "clients/cli/prepared_request.h"
 #include "clients/cli/progress.h"
 #include "clients/cpp/client.h"
 #include "clients/cpp/request_file.h"
@@ -81,53 +82,21 @@ Status check_writable(const std::string& option, const std::string& file) {
   return {};
 }
 
-struct Prepared {
-  Submission submission;
-  Request request;
-};
-
-Result<Prepared> prepare(const RunCommand& command) {
-  RequestFile file;
-  if (!command.request_file.empty()) {
-    PA_ASSIGN(file, read_request_file(command.request_file));
-  }
-  const auto named = [&](Error error) {
-    if (error.field.empty() && !command.request_file.empty()) {
-      error.message = command.request_file + ": " + error.message;
-    }
-    return error;
-  };
-  std::int64_t rows = 0;
-  for (const InputTensor& tensor : file.tensors) {
-    const bool is_batch =
-        tensor.spec.name == "x" || tensor.spec.name == "latent" || tensor.spec.name == "noise";
-    if (is_batch && !tensor.spec.shape.empty()) rows = tensor.spec.shape[0];
-  }
-  Operation op = command.op;
-  if (command.plan_only && !file.json.empty()) {
-    if (const auto base = parse_request(file.json); base.ok()) op = base->op;
-  }
+/// The request, under the id that was asked for.
+Result<PreparedRequest> prepare(const RunCommand& command) {
+  const std::optional<Operation> op = command.plan_only ? std::nullopt : std::optional(command.op);
   RequestOverrides overrides = command.overrides;
-  Result<std::string> json = build_request(op, file.json, overrides, rows);
-  if (!json.ok()) return named(json.error());
-  Result<Request> request = parse_request(*json);
-  if (request.ok() && request->preview.every == 0 && !command.previews_dir.empty()) {
+  PA_ASSIGN(PreparedRequest prepared, prepare_request(op, command.request_file, overrides));
+  if (prepared.request.preview.every == 0 && !command.previews_dir.empty()) {
     overrides.set.emplace_back("preview.every", "1");
-    json = build_request(op, file.json, overrides, rows);
-    if (!json.ok()) return named(json.error());
-    request = parse_request(*json);
+    PA_ASSIGN(prepared, prepare_request(op, command.request_file, overrides));
   }
-  if (!request.ok()) return named(request.error());
-  Submission submission;
-  submission.id = make_request_id();
   if (!command.id.empty()) {
     const std::optional<RequestId> id = parse_request_id(command.id);
     if (!id) return invalid("--id: expected 32 hexadecimal digits, found '" + command.id + "'");
-    submission.id = *id;
+    prepared.submission.id = *id;
   }
-  submission.body = std::move(*json);
-  submission.tensors = std::move(file.tensors);
-  return Prepared{std::move(submission), std::move(*request)};
+  return prepared;
 }
 
 Result<std::unique_ptr<Client>> connect(const RunCommand& command) {
@@ -189,7 +158,7 @@ Status keep_preview(const std::string& folder, const SamplePreview& preview) {
                                                 static_cast<int>(preview.height), preview.rgb});
 }
 
-int plan(const RunCommand& command, Prepared prepared, Client& client) {
+int plan(const RunCommand& command, PreparedRequest prepared, Client& client) {
   const auto accepted = client.plan(std::move(prepared.submission));
   if (!accepted.ok()) return fail(accepted.error());
   if (command.json) {
@@ -220,7 +189,8 @@ int tell_failed(const Done& done) {
   return code;
 }
 
-int sample(const RunCommand& command, Prepared prepared, Client& client, Interrupt& interrupt) {
+int sample(const RunCommand& command, PreparedRequest prepared, Client& client,
+           Interrupt& interrupt) {
   const Request& request = prepared.request;
   ResultReport report;
   report.id = prepared.submission.id;

@@ -21,6 +21,10 @@
 namespace pa::cli {
 namespace {
 
+bool is_among(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 constexpr Duration kAnswerLimit = std::chrono::seconds{5};
 constexpr Duration kPause = std::chrono::milliseconds{200};
 
@@ -65,6 +69,7 @@ void print_models(const ClusterStatus& status) {
   struct Entry {
     const ModelInfo* info;
     std::string workers;
+    std::string loaded;
   };
   std::map<std::pair<std::string, std::string>, Entry> models;
   for (const WorkerStatus& worker : status.workers) {
@@ -72,9 +77,12 @@ void print_models(const ClusterStatus& status) {
       Entry& entry = models[{model.name, model.identity}];
       entry.info = &model;
       entry.workers += (entry.workers.empty() ? "" : ",") + worker.name;
+      if (is_among(worker.loaded, model.name))
+        entry.loaded += (entry.loaded.empty() ? "" : ",") + worker.name;
     }
   }
-  Table table({"MODEL", "FAMILY", "PARAMETERS", "LATENT", "LABELS", "WORKERS", "IDENTITY"});
+  Table table(
+      {"MODEL", "FAMILY", "PARAMETERS", "LATENT", "LABELS", "WORKERS", "LOADED", "IDENTITY"});
   for (const auto& [key, entry] : models) {
     const ModelInfo& model = *entry.info;
     const std::string labels = model.labels.empty()
@@ -83,7 +91,7 @@ void print_models(const ClusterStatus& status) {
                                          std::to_string(model.labels.size()) + ")";
     table.add({model.name, model.family, std::to_string(model.parameters),
                model.latent.empty() ? "any" : to_string(model.latent), labels, entry.workers,
-               model.identity.substr(0, 19)});
+               entry.loaded.empty() ? "-" : entry.loaded, model.identity.substr(0, 19)});
   }
   table.print();
 }

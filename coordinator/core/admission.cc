@@ -171,7 +171,7 @@ class Admission {
     PA_TRY(check_step_noise(draws_of(program), latent));
     admitted_.passes_per_step = static_cast<double>(std::max(evaluations_of(program), 1)) /
                                 static_cast<double>(std::max(steps_of(program), 1));
-    admitted_.rows_per_sample = rows_per_sample();
+    admitted_.rows_per_sample = rows_per_sample(request_);
     admitted_.result = {"samples", DType::kF32, {request_.samples}};
     admitted_.result.shape.insert(admitted_.result.shape.end(), latent.begin(), latent.end());
     return {};
@@ -272,15 +272,6 @@ class Admission {
     }
     known_.insert(kStepNoise);
     return {};
-  }
-
-  /// One a condition, those of the negative side only if guidance asks for it.
-  std::int64_t rows_per_sample() const {
-    const bool guided = request_.guidance.cfg != 1.0 || !request_.guidance.skip_at_one;
-    const auto rows = [](const std::vector<Condition>& conditions) {
-      return std::max<std::int64_t>(std::ssize(conditions), 1);
-    };
-    return rows(request_.positive) + (guided ? rows(request_.negative) : 0);
   }
 
   Result<Shape> latent_shape() const {

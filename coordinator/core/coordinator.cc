@@ -362,6 +362,7 @@ ClusterStatus Coordinator::status(TimePoint now) const {
     }
     row.last_heard_seconds = to_seconds(now - worker.last_heard);
     row.free_memory_bytes = worker.free_memory_bytes;
+    row.loaded = loads_.loaded(worker.hello.name);
     row.numerics_id = worker.hello.numerics_id;
     status.workers.push_back(std::move(row));
   }

@@ -15,6 +15,7 @@
 #include "coordinator/core/cost_model.h"
 #include "coordinator/core/job.h"
 #include "coordinator/core/level.h"
+#include "coordinator/core/load_times.h"
 #include "coordinator/core/rehearsal.h"
 #include "coordinator/core/worker_table.h"
 #include "shared/core/recent_set.h"
@@ -101,6 +102,7 @@ class Coordinator {
   void erase(const RequestId& request);
   void limit_retained();
   void send_progress(Job& job);
+  [[nodiscard]] Status check_workers(const Request& request) const;
 
   // The journal: coordinator_recovery.cc
   void on(const event::Journaled& event);
@@ -207,7 +209,9 @@ class Coordinator {
   void apply(const View& now, const LevelPlan& plan, bool anew);
   void enqueue(Job& job, std::int64_t number);
   void dequeue(Job& job, std::int64_t number);
-  [[nodiscard]] Job* next_job(const Worker& worker);
+  [[nodiscard]] Job* next_job(const Worker& worker, const std::set<RequestId>& without);
+  [[nodiscard]] bool is_planned(const Worker& worker, const Job& job);
+  [[nodiscard]] std::int64_t places_for(const Worker& worker, const Job& job);
   void charge(Job& job, std::int64_t number, double sign);
   void feed_worker(Worker& worker);
   void schedule();
@@ -216,6 +220,14 @@ class Coordinator {
   void learn(Worker& worker, const WorkerProgress& progress);
   void check_overdue(Worker& worker, Duration busy_for);
   void mark_urgent(const View& now);
+
+  // Whose model is in which memory: coordinator_affinity.cc
+  [[nodiscard]] double load_wait(const Worker& worker, const Job& job) const;
+  [[nodiscard]] bool is_in_memory(const Worker& worker, const Job& job) const;
+  [[nodiscard]] const Shard* incoming(const Worker& worker) const;
+  [[nodiscard]] bool is_at_hand(const Worker& worker, const Job& job) const;
+  [[nodiscard]] bool may_change(const Worker& worker, const Job& job, double load) const;
+  [[nodiscard]] bool leaves_to_others(const Worker& worker, const Job& job, double load);
 
   // Running samples that leave: coordinator_moves.cc
   void ask_to_leave(Job& job, std::int64_t number, WorkerId to);
@@ -321,6 +333,7 @@ class Coordinator {
   std::int64_t live_workers_ = 0;  ///< With a weight.
 
   CostModel costs_;
+  LoadTimes loads_;
   LevelSetting setting_ = level_settings().front();
   Levelled plan_;
   bool replan_ = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 
 #include "coordinator/core/coordinator.h"
 
@@ -59,6 +60,7 @@ std::optional<Plan> Coordinator::plan_forward(const Job& job, std::int64_t sampl
         const double pass = device.cost(std::min(device.limit, worker.assigned));
         device.free_at = std::max(0.0, pass - to_seconds(now_ - worker.pass_began));
       }
+      device.free_at += load_wait(worker, job);
     }
     costed.push_back(std::move(device));
   }
@@ -126,10 +128,14 @@ void Coordinator::explain_levelled(Job& job) {
     }
   }
 
-  std::size_t best = 0;
-  for (std::size_t i = 1; i < now.workers.size(); ++i) {
-    if (now.snapshot.devices[i].cost(1) < now.snapshot.devices[best].cost(1)) best = i;
-  }
+  const auto alone_on = [&](const LevelDevice& device) {
+    return device.wait + static_cast<double>(steps) * device.cost(1);
+  };
+  const auto best = static_cast<std::size_t>(
+      std::min_element(
+          now.snapshot.devices.begin(), now.snapshot.devices.end(),
+          [&](const LevelDevice& a, const LevelDevice& b) { return alone_on(a) < alone_on(b); }) -
+      now.snapshot.devices.begin());
   job.plan.clear();
   for (const PlanCandidate& candidate : candidates(job.request)) {
     const Worker& worker = workers_.all().at(candidate.worker);
@@ -145,15 +151,17 @@ void Coordinator::explain_levelled(Job& job) {
     const LevelDevice& device = now.snapshot.devices[i];
     share.samples = counts[i];
     share.finish_seconds = finish[i];
-    const double alone = static_cast<double>(steps) * device.cost(1);
+    const std::string loading =
+        device.wait > 0 ? ", its model loaded first, in " + in_seconds(device.wait) : "";
+    const double alone = alone_on(device);
     if (counts[i] > 0) {
       const std::int64_t rows = std::max<std::int64_t>(1, std::min(device.limit, counts[i]));
       share.reason = "ends them in " + in_seconds(finish[i]) + "; " +
                      per_second(static_cast<double>(rows) / device.cost(rows)) + ", " +
-                     std::to_string(rows) + " at a time";
+                     std::to_string(rows) + " at a time" + loading;
     } else if (alone > job.plan_seconds) {
       share.reason = "would finish " + in_seconds(alone - job.plan_seconds) + " later than " +
-                     workers_.all().at(now.workers[best]).hello.name;
+                     workers_.all().at(now.workers[best]).hello.name + loading;
     } else if (shares.rows[i] > 0) {
       share.reason = "runs some of their steps; a faster device ends them";
     } else {
@@ -195,8 +203,11 @@ Status Coordinator::check_deadline(Job& job) {
                                   other.admitted.steps_per_sample);
     }
     const double steps = static_cast<double>(job.admitted.steps_per_sample);
-    seconds = makespan_bound(now.snapshot.devices, job.request.samples, steps);
-    seconds += work * seconds / (static_cast<double>(job.request.samples) * steps) / 2;
+    double soonest = std::numeric_limits<double>::infinity();
+    for (const LevelDevice& device : now.snapshot.devices) soonest = std::min(soonest, device.wait);
+    const double alone = makespan_bound(now.snapshot.devices, job.request.samples, steps);
+    seconds =
+        soonest + alone + work * alone / (static_cast<double>(job.request.samples) * steps) / 2;
   }
   if (seconds <= job.request.deadline_seconds) return {};
   return Error{Code::kDeadline,

@@ -150,6 +150,7 @@ Result<Admitted> Coordinator::check(const Submit& submit, const Result<Request>&
         "no live worker has a model '" + body->model + "'" + suggestion(body->model, names),
         "/model"};
   }
+  PA_TRY(check_workers(*body));
   Result<Admitted> admitted = admit(*body, submit.tensors, *model, options_.admission);
   if (!admitted.ok() || submit.plan_only) return admitted;
 
@@ -173,6 +174,20 @@ Result<Admitted> Coordinator::check(const Submit& submit, const Result<Request>&
                       std::to_string(options_.max_total_bytes) + " are in use");
   }
   return admitted;
+}
+
+/// That the workers it asks for are there, or were until lately.
+Status Coordinator::check_workers(const Request& request) const {
+  for (std::size_t i = 0; i < request.workers.size(); ++i) {
+    const std::string& name = request.workers[i];
+    if (totals_.contains(name) || lost_.contains(name)) continue;
+    std::vector<std::string> names;
+    for (const auto& [id, worker] : workers_.all()) names.push_back(worker.hello.name);
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    return Error{Code::kUnavailable, "there is no worker '" + name + "'" + suggestion(name, names),
+                 "/workers/" + std::to_string(i)};
+  }
+  return {};
 }
 
 void Coordinator::refuse(PeerId peer, const RequestId& request, const Error& error) {
@@ -247,6 +262,7 @@ void Coordinator::accept(Job& job) {
 
 void Coordinator::characterise(Job& job) {
   job.kind.model = job.request.model;
+  job.loras = key_of(job.request.loras);
   job.kind.row.assign(job.admitted.result.shape.begin() + 1, job.admitted.result.shape.end());
   job.identity = workers_.identity_of(job.request.model);
 }

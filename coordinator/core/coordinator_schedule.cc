@@ -138,8 +138,11 @@ void Coordinator::dequeue(Job& job, std::int64_t number) {
   if (job.queue.empty()) ready_.erase(job.id);
 }
 
-Job* Coordinator::next_job(const Worker& worker) {
+/// The job that `worker` is to take a sample of. Among those of one priority it prefers one whose model is in its
+/// memory, for as long as it may.
+Job* Coordinator::next_job(const Worker& worker, const std::set<RequestId>& without) {
   Job* best = nullptr;
+  Job* at_hand = nullptr;  // The best of those that need no loading.
   const auto rank = [&](const Job& job) {
     const double deadline = job.urgent ? to_seconds(job.deadline->time_since_epoch()) : 0;
     return std::tuple(job.key.negative_priority, !job.urgent, deadline,
@@ -147,10 +150,29 @@ Job* Coordinator::next_job(const Worker& worker) {
   };
   for (const RequestId& id : ready_) {
     Job& job = jobs_.at(id);
-    if (!takes(worker, job)) continue;
+    if (without.contains(id) || !takes(worker, job)) continue;
     if (best == nullptr || rank(job) < rank(*best)) best = &job;
+    if ((at_hand == nullptr || rank(job) < rank(*at_hand)) && is_at_hand(worker, job))
+      at_hand = &job;
   }
-  return best;
+  if (at_hand == nullptr || at_hand == best ||
+      at_hand->key.negative_priority != best->key.negative_priority)
+    return best;
+  return may_change(worker, *best, load_wait(worker, *best)) ? best : at_hand;
+}
+
+/// Whether the plan says how many samples `worker` should have of jobs like this one.
+bool Coordinator::is_planned(const Worker& worker, const Job& job) {
+  const Job* const reference = plan_.active ? find(plan_.reference) : nullptr;
+  return worker.places >= 0 && reference != nullptr && share_passes(job, *reference);
+}
+
+/// How many samples `worker` should have while it takes some of this job; 0: it is to take none.
+std::int64_t Coordinator::places_for(const Worker& worker, const Job& job) {
+  if (is_planned(worker, job)) return worker.places;
+  const double load = is_at_hand(worker, job) ? 0 : load_wait(worker, job);
+  if (load > 0 && !may_change(worker, job, load) && leaves_to_others(worker, job, load)) return 0;
+  return step_cost(worker, job, weight_part(worker)).places;
 }
 
 /// Counts the passes that a sample still takes for its client, or takes them back (-1).
@@ -170,15 +192,16 @@ void Coordinator::feed_worker(Worker& worker) {
   std::map<RequestId, std::vector<std::int64_t>> given;
   std::int64_t held = worker.assigned - worker.leaving + worker.inbound;
   std::int64_t all = worker.assigned + worker.inbound;
+  std::set<RequestId> without;  // Jobs that have no place here.
   while (!ready_.empty() && all < most) {
-    Job* const job = next_job(worker);
+    Job* const job = next_job(worker, without);
     if (job == nullptr) break;
-    std::int64_t places = worker.places;
-    const Job* const reference = plan_.active ? find(plan_.reference) : nullptr;
-    const bool planned = places >= 0 && reference != nullptr && job->kind == reference->kind &&
-                         job->pinned == reference->pinned;
-    if (planned && plan_.hold > 0) break;
-    if (!planned) places = step_cost(worker, *job, weight_part(worker)).places;
+    if (plan_.hold > 0 && is_planned(worker, *job)) break;
+    const std::int64_t places = places_for(worker, *job);
+    if (places == 0) {
+      without.insert(job->id);
+      continue;
+    }
     if (held >= places) break;
     const std::int64_t sample = job->queue.begin()->second;
     dequeue(*job, sample);

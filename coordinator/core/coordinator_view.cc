@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "coordinator/core/coordinator.h"
 
@@ -26,7 +27,8 @@ bool Coordinator::can_run(const Worker& worker, const Job& job) const {
   if (worker.state != WorkerState::kLive || worker.weight <= 0) return false;
   if (!job.pinned.empty() && worker.hello.numerics_id != job.pinned) return false;
   const ModelInfo* info = model_of(worker, job.request.model);
-  return info != nullptr && info->identity == job.identity;
+  return info != nullptr && info->identity == job.identity && asks_for(job.request, worker) &&
+         other_lora(job.request, job.model, *info).empty();
 }
 
 bool Coordinator::takes(const Worker& worker, const Job& job) const {
@@ -99,11 +101,7 @@ Coordinator::View Coordinator::view(Job& reference) {
   std::vector<Job*> pool;
   for (const RequestId& id : measured_) {
     Job& job = jobs_.at(id);
-    if (job.kind == reference.kind && job.identity == reference.identity &&
-        job.pinned == reference.pinned &&
-        job.admitted.rows_per_sample == reference.admitted.rows_per_sample) {
-      pool.push_back(&job);
-    }
+    if (share_passes(job, reference)) pool.push_back(&job);
   }
   for (const WorkerId id : view.workers) {
     const Worker& worker = *workers_.find(id);
@@ -116,6 +114,7 @@ Coordinator::View Coordinator::view(Job& reference) {
     device.limit = cost.places;
     view.costs.push_back(std::move(cost.seconds));
     device.cost.table = view.costs.back();
+    device.wait = load_wait(worker, reference);
     s.devices.push_back(std::move(device));
   }
   s.move = view.yields ? move_seconds_ : kNever;
@@ -161,6 +160,9 @@ Coordinator::View Coordinator::view(Job& reference) {
         }
       }
     }
+  }
+  for (LevelDevice& device : s.devices) {
+    if (!device.running.empty()) device.free_at += std::exchange(device.wait, 0);
   }
   return view;
 }

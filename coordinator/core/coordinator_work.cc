@@ -88,41 +88,7 @@ ShardInput cut(const Job& job, const std::vector<std::int64_t>& samples) {
   return cut;
 }
 
-/// The first LoRA of a request that `info` has not as `reference` has it; empty: none.
-std::string other_lora(const Request& request, const ModelInfo& reference, const ModelInfo& info) {
-  const auto identity = [](const ModelInfo& model, const std::string& name) {
-    const auto found = std::find_if(
-        model.loras.begin(), model.loras.end(),
-        [&](const LoraInfo& lora) { return lora.name == name || lora.identity == name; });
-    return found == model.loras.end() ? std::string() : found->identity;
-  };
-  for (const LoraRef& lora : request.loras) {
-    if (identity(reference, lora.name) != identity(info, lora.name)) return lora.name;
-  }
-  return {};
-}
-
 }  // namespace
-
-bool Shard::is_pending(std::int64_t sample) const {
-  return std::any_of(pending.begin(), pending.end(), [&](const SamplesDone& message) {
-    return std::any_of(message.samples.begin(), message.samples.end(),
-                       [&](const SampleReport& report) { return report.sample == sample; });
-  });
-}
-
-std::vector<Range> rows_of(const std::vector<std::int64_t>& samples, std::uint64_t row_bytes) {
-  std::vector<Range> rows;
-  for (const std::int64_t sample : samples) {
-    const std::uint64_t at = static_cast<std::uint64_t>(sample) * row_bytes;
-    if (!rows.empty() && rows.back().offset + rows.back().bytes == at) {
-      rows.back().bytes += row_bytes;
-    } else {
-      rows.push_back({at, row_bytes});
-    }
-  }
-  return rows;
-}
 
 std::vector<PlanCandidate> Coordinator::candidates(const Request& request) const {
   const std::string& model = request.model;
@@ -138,6 +104,8 @@ std::vector<PlanCandidate> Coordinator::candidates(const Request& request) const
       candidate.excluded = "has no model '" + model + "'";
     } else if (info->identity != identity) {
       candidate.excluded = "its files of model '" + model + "' differ from the other workers'";
+    } else if (!asks_for(request, worker)) {
+      candidate.excluded = "the request asks for others";
     } else if (const std::string lora = other_lora(request, *reference, *info); !lora.empty()) {
       candidate.excluded = "its file of LoRA '" + lora + "' is not the other workers'";
     }
@@ -211,9 +179,10 @@ void Coordinator::place(Job& job) {
   const Plan plan = measured ? *measured : plan_by_weight(std::ssize(waiting), able);
   if (!plan.placed) {
     job.unplaced.assign(waiting.begin(), waiting.end());
-    job.waiting_for = workers_.all().empty()
-                          ? "no worker is connected"
-                          : "no live worker with a weight has model '" + job.request.model + "'";
+    job.waiting_for = workers_.all().empty() ? "no worker is connected"
+                      : job.request.workers.empty()
+                          ? "no live worker with a weight has model '" + job.request.model + "'"
+                          : "none of the workers it asks for can run it now";
     progress_due_.insert(job.id);
     if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
     return;
@@ -288,6 +257,7 @@ void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> sam
     shard.attempt = std::max(shard.attempt, ++sample.attempts);
   }
   const std::int64_t count = std::ssize(samples);
+  if (!is_at_hand(worker, job)) worker.changed_at = now_;
   if (worker.assigned == 0) worker.pass_began = now_;
   worker.assigned += count;
   worker.shards.insert(shard.id);

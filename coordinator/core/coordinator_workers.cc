@@ -33,6 +33,7 @@ void Coordinator::on(const event::FromWorker& event) {
     if (is_hung(*worker, beat->busy_for)) return expel(*worker, beat->busy_for);
     worker->free_memory_bytes = beat->free_memory_bytes;
     worker->passes = beat->passes;
+    loads_.told(worker->hello.name, beat->loaded);
     compare_holdings(*worker, beat->shards);
     ask_again(*worker);
     save_due(*worker);
@@ -215,6 +216,7 @@ void Coordinator::lose_worker(WorkerId id, const std::string& reason, Blame blam
   tell(note::WorkerState{last.name, "lost", reason});
   emit(action::ForgetPeer{worker->control});
   if (worker->data) emit(action::ForgetPeer{*worker->data});
+  loads_.forget(worker->hello.name);
   workers_.remove(id);
   membership_changed_ = true;
 }

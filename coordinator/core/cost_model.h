@@ -15,7 +15,7 @@ namespace pa {
 
 /// What a pass is: its time depends on this, and on the number of rows.
 struct PassKind {
-  std::string model;  ///< With its LoRA set.
+  std::string model;  ///< LoRAs are merged into its weights, and cost nothing in a pass.
   Shape row;          ///< Of the latent; its size decides, and how it is laid out.
 
   friend auto operator<=>(const PassKind&, const PassKind&) = default;

@@ -109,6 +109,7 @@ struct Job {
   /// Waiting samples that any worker may take that has a place: (-steps left, sample), most left first.
   std::set<std::pair<std::int64_t, std::int64_t>> queue;
   PassKind kind;
+  std::string loras;              ///< key_of() its set.
   std::uint64_t state_bytes = 0;  ///< Of a sample's state, as far as is known; 0: not yet.
   double save_cost = 0;           ///< Seconds that a worker needs to write one down, at most.
   std::string identity;           ///< Of the model's files, on most workers.
@@ -197,6 +198,12 @@ struct Move {
 
   [[nodiscard]] StreamId stream() const { return {StreamKind::kCheckpoint, request, id}; }
 };
+
+/// Whether both run on the same model with the same LoRAs.
+[[nodiscard]] bool same_weights(const Job& a, const Job& b);
+
+/// Whether samples of both can be in one pass.
+[[nodiscard]] bool share_passes(const Job& a, const Job& b);
 
 /// Where the rows of `samples` (ascending) lie in a request's result.
 [[nodiscard]] std::vector<Range> rows_of(const std::vector<std::int64_t>& samples,

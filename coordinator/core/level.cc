@@ -28,30 +28,35 @@ constexpr double kAlike = 1.15;
 
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
-/// Passes that a device alone needs for `samples` samples, a step each.
-double alone(const LevelDevice& device, std::int64_t samples) {
+/// Seconds that a device alone needs for `samples` samples of `steps` steps.
+double alone(const LevelDevice& device, std::int64_t samples, double steps) {
   if (device.limit == 0) return kInfinite;
   const std::int64_t batches = (samples + device.limit - 1) / device.limit;
-  return static_cast<double>(batches) * device.cost(std::min(device.limit, samples));
+  return device.wait +
+         static_cast<double>(batches) * device.cost(std::min(device.limit, samples)) * steps;
 }
 
-/// share_out() of the samples that have `left` steps left, longest first.
-RowShares share_out(const LevelSnapshot& s, std::span<const int> left,
-                    const LevelSetting& setting) {
+/// When it could begin its next pass.
+double free_at(const LevelDevice& device, double now) {
+  return std::max(device.free_at, now) + device.wait;
+}
+
+/// Rows for the samples that have `left` steps left, longest first; `caps` of device i at most.
+RowShares share_out(const LevelSnapshot& s, std::span<const int> left, const LevelSetting& setting,
+                    std::vector<std::int64_t> caps) {
   const std::size_t count = s.devices.size();
   const auto samples = std::ssize(left);
-  std::vector<std::int64_t> caps(count);
-  for (std::size_t i = 0; i < count; ++i) caps[i] = s.devices[i].limit;
   if (left.empty()) return {std::vector<std::int64_t>(count), 0, s.now};
   const bool one = std::isinf(setting.drop);
+  const double steps = std::accumulate(left.begin(), left.end(), 0.0);
   if (one && count > 0) {
+    const double each = steps / static_cast<double>(samples);
     std::size_t best = 0;
     for (std::size_t i = 1; i < count; ++i) {
-      if (alone(s.devices[i], samples) < alone(s.devices[best], samples)) best = i;
+      if (alone(s.devices[i], samples, each) < alone(s.devices[best], samples, each)) best = i;
     }
     for (std::size_t i = 0; i < count; ++i) caps[i] = i == best ? caps[i] : 0;
   }
-  const double steps = std::accumulate(left.begin(), left.end(), 0.0);
   while (true) {
     RowShares shares = best_rows(s.devices, caps, samples);
     if (shares.rate == 0) return shares;
@@ -61,7 +66,7 @@ RowShares share_out(const LevelSnapshot& s, std::span<const int> left,
       if (shares.rows[i] == 0) continue;
       const LevelDevice& device = s.devices[i];
       const double time = device.cost(shares.rows[i]);
-      ready += static_cast<double>(shares.rows[i]) / time * std::max(device.free_at, s.now);
+      ready += static_cast<double>(shares.rows[i]) / time * free_at(device, s.now);
       speeds.insert(speeds.end(), static_cast<std::size_t>(shares.rows[i]), 1 / time);
     }
     shares.finish = (steps + ready) / shares.rate;
@@ -79,7 +84,7 @@ RowShares share_out(const LevelSnapshot& s, std::span<const int> left,
     std::vector<std::int64_t> smaller(count);
     for (std::size_t i = 0; i < count; ++i) {
       const LevelDevice& device = s.devices[i];
-      const double time = shares.finish - std::max(device.free_at, s.now);
+      const double time = shares.finish - free_at(device, s.now);
       std::int64_t fit = 1;
       if (!one) {
         fit = std::max<std::int64_t>(
@@ -93,6 +98,22 @@ RowShares share_out(const LevelSnapshot& s, std::span<const int> left,
     if (one || fits || !any) return shares;
     caps = std::move(smaller);
   }
+}
+
+/// Likewise, by all devices, or by those alone that need not load the model first, whichever ends sooner.
+RowShares share_out(const LevelSnapshot& s, std::span<const int> left,
+                    const LevelSetting& setting) {
+  std::vector<std::int64_t> all;
+  std::vector<std::int64_t> at_hand;
+  for (const LevelDevice& device : s.devices) {
+    all.push_back(device.limit);
+    at_hand.push_back(device.wait > 0 ? 0 : device.limit);
+  }
+  const bool alike = all == at_hand;
+  RowShares shares = share_out(s, left, setting, std::move(all));
+  if (alike) return shares;
+  RowShares sooner = share_out(s, left, setting, std::move(at_hand));
+  return sooner.finish < shares.finish ? sooner : shares;
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ struct LevelDevice {
   std::int64_t limit = 0;    ///< Samples in one pass, at most; 0: it gets none.
   double free_at = 0;        ///< When its present pass should end.
   std::vector<int> running;  ///< Samples in that pass.
+  double wait = 0;           ///< Before its first pass: the model is to be loaded.
 };
 
 struct LevelSample {

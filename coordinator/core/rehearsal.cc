@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace pa {
 namespace {
@@ -116,7 +117,7 @@ void Rehearsal::start(int i) {
     device.running.resize(static_cast<std::size_t>(device.limit));
   }
   const auto rows = std::ssize(device.running);
-  const double expected = device.cost(rows);
+  const double expected = device.cost(rows) + std::exchange(device.wait, 0);
   home.began = s_.now;
   device.free_at = s_.now + expected;
   post(s_.now + (world_ != nullptr ? world_->pass_seconds(i, rows) : expected), What::kEnds, i);

@@ -24,6 +24,7 @@ Worker& WorkerTable::add(const Hello& hello, PeerId control, TimePoint now) {
   worker.hello = hello;
   worker.control = control;
   worker.last_heard = now;
+  worker.changed_at = now;
   worker.weight = hello.weight;
   peers_[control] = id;
   return worker;
@@ -99,6 +100,24 @@ const ModelInfo* model_of(const Worker& worker, const std::string& name) {
     if (model.name == name) return &model;
   }
   return nullptr;
+}
+
+bool asks_for(const Request& request, const Worker& worker) {
+  const std::vector<std::string>& names = request.workers;
+  return names.empty() || std::find(names.begin(), names.end(), worker.hello.name) != names.end();
+}
+
+std::string other_lora(const Request& request, const ModelInfo& reference, const ModelInfo& info) {
+  const auto identity = [](const ModelInfo& model, const std::string& name) {
+    const auto found = std::find_if(
+        model.loras.begin(), model.loras.end(),
+        [&](const LoraInfo& lora) { return lora.name == name || lora.identity == name; });
+    return found == model.loras.end() ? std::string() : found->identity;
+  };
+  for (const LoraRef& lora : request.loras) {
+    if (identity(reference, lora.name) != identity(info, lora.name)) return lora.name;
+  }
+  return {};
 }
 
 }  // namespace pa

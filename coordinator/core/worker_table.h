@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "shared/core/id.h"
+#include "shared/core/request.h"
 #include "shared/core/time.h"
 #include "shared/wire/messages.h"
 
@@ -36,6 +37,7 @@ struct Worker {
   std::set<ShardId> shards;
   std::int64_t free_memory_bytes = -1;
   std::uint64_t passes = 0;
+  TimePoint changed_at;  ///< It was last given work whose model was not in its memory, or joined.
 
   std::int64_t places = -1;  ///< Samples it should have at a time, by the plan; -1: as many as fit.
   std::int64_t leaving = 0;  ///< Of those it holds, samples asked to leave.
@@ -96,6 +98,13 @@ class WorkerTable {
   std::map<PeerId, WorkerId> peers_;
   std::uint64_t last_id_ = 0;
 };
+
+/// Whether the request may run on this worker, as far as it names those that may.
+[[nodiscard]] bool asks_for(const Request& request, const Worker& worker);
+
+/// The first LoRA of a request that `info` has not as `reference` has it; empty: none.
+[[nodiscard]] std::string other_lora(const Request& request, const ModelInfo& reference,
+                                     const ModelInfo& info);
 
 /// The model of this name on this worker, or nullptr.
 [[nodiscard]] const ModelInfo* model_of(const Worker& worker, const std::string& name);

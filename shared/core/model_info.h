@@ -59,4 +59,12 @@ struct ModelInfo {
   friend bool operator==(const ModelInfo&, const ModelInfo&) = default;
 };
 
+/// A model in a device's memory.
+struct LoadedModel {
+  std::string model;
+  std::string loras;          ///< key_of() the set that is on its weights.
+  double load_seconds = 0;    ///< That it took to get there.
+  double switch_seconds = 0;  ///< That the last change of its LoRAs took; 0: there was none.
+};
+
 }  // namespace pa

@@ -71,6 +71,9 @@ struct LoraRef {
   friend bool operator==(const LoraRef&, const LoraRef&) = default;
 };
 
+/// What tells LoRA sets apart: equal text, equal weights. Empty for none.
+[[nodiscard]] std::string key_of(const std::vector<LoraRef>& loras);
+
 struct Preview {
   int every = 0;  ///< Steps between previews; 0: none.
   int size = 0;   ///< Longest side in pixels; 0: the latent's.
@@ -105,9 +108,14 @@ struct Request {
   bool deterministic = false;
   std::optional<std::int64_t> max_rows;
   Scheduling scheduling = Scheduling::kMeasured;
+  std::vector<std::string> workers;  ///< Names of those that may run it; empty: all.
   int priority = 0;
   double deadline_seconds = 0;  ///< From admission; 0: none.
   std::string tag;
 };
+
+/// Network rows that one evaluation of a sample takes: one a condition, those of the negative side only if guidance
+/// asks for them.
+[[nodiscard]] std::int64_t rows_per_sample(const Request& request);
 
 }  // namespace pa

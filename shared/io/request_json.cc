@@ -201,14 +201,14 @@ void check_together(const Object& object, const Request& request, Verdict& verdi
 }
 
 void read_request(const Place& place, Request& out) {
-  static const Names<29> kFields{"op",          "model",      "samples",        "latent_shape",
+  static const Names<30> kFields{"op",          "model",      "samples",        "latent_shape",
                                  "size",        "seed",       "sampler_seed",   "noise",
                                  "batch_index", "add_noise",  "leftover_noise", "sampler",
                                  "schedule",    "sigmas",     "model_sampling", "guidance",
                                  "positive",    "negative",   "labels",         "loras",
                                  "inpaint",     "preview",    "partial",        "deterministic",
                                  "max_rows",    "scheduling", "priority",       "deadline_seconds",
-                                 "tag"};
+                                 "tag",         "workers"};
   constexpr auto kAnySeed = std::numeric_limits<std::uint64_t>::max();
   const Object object(place, kFields);
   object.require("model", "the name of a model folder, or sha256:...");
@@ -259,6 +259,10 @@ void read_request(const Place& place, Request& out) {
     p.read_integer<std::int64_t>(out.max_rows.emplace(), 1, kMaxSamples);
   });
   object.with("scheduling", [&](const Place& p) { p.read_name(out.scheduling, kSchedulings); });
+  object.with("workers", [&](const Place& p) {
+    p.read_list(0, kMaxEntries, "names of workers",
+                [&](const Place& name) { name.read(out.workers.emplace_back(), 1, kMaxText); });
+  });
   object.with("priority", [&](const Place& p) { p.read_integer(out.priority, -1000, 1000); });
   object.with("deadline_seconds",
               [&](const Place& p) { p.read(out.deadline_seconds, 0.0, kMaxSeconds); });
@@ -394,6 +398,7 @@ Json json_of(const Request& request) {
   if (request.scheduling != usual.scheduling) {
     object["scheduling"] = name_in(kSchedulings, request.scheduling);
   }
+  put(object, "workers", request.workers, usual.workers);
   put(object, "priority", request.priority, usual.priority);
   put(object, "deadline_seconds", request.deadline_seconds, usual.deadline_seconds);
   put(object, "tag", request.tag, usual.tag);

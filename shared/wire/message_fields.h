@@ -273,6 +273,7 @@ struct Fields<WorkerStatus> {
     v.may("last_heard_seconds", m.last_heard_seconds);
     v.may("free_memory_bytes", m.free_memory_bytes);
     v.may("numerics_id", m.numerics_id);
+    v.may("loaded", m.loaded);
   }
 };
 
@@ -393,6 +394,16 @@ struct Fields<Rehello> {
 };
 
 template <>
+struct Fields<LoadedModel> {
+  static void visit(auto& v, auto& m) {
+    v.need("model", m.model);
+    v.may("loras", m.loras);
+    v.may("load_seconds", m.load_seconds);
+    v.may("switch_seconds", m.switch_seconds);
+  }
+};
+
+template <>
 struct Fields<Heartbeat> {
   static void visit(auto& v, auto& m) {
     v.need("worker", m.worker);
@@ -401,6 +412,7 @@ struct Fields<Heartbeat> {
     v.may("free_memory_bytes", m.free_memory_bytes);
     v.may("busy_for", m.busy_for);
     v.may("shards", m.shards);
+    v.may("loaded", m.loaded);
   }
 };
 

@@ -227,6 +227,7 @@ struct WorkerStatus {
   double last_heard_seconds = 0;  ///< Ago.
   std::int64_t free_memory_bytes = 0;
   std::string numerics_id;
+  std::vector<std::string> loaded;  ///< Models in its device's memory.
 };
 
 struct RequestStatus {
@@ -335,6 +336,7 @@ struct Heartbeat {
   Duration busy_for{};                 ///< Age of the running pass; 0: idle.
   std::vector<ShardId>
       shards;  ///< Those it holds, finished ones not yet taken included: finds lost messages.
+  std::vector<LoadedModel> loaded;  ///< In its device's memory; empty: it does not say.
 };
 struct HeartbeatAck {
   std::uint64_t sequence = 0;

@@ -43,17 +43,18 @@ class Watch(threading.Thread):
         self.join()
 
     def table(self):
-        """The second quarter of the time beside the last: medians. The first is for warming up."""
-        lines = [f"{'':12} {'processes':>9} {'MiB':>7} {'then':>7} {'growth':>7} {'descriptors':>11} {'then':>5} "
+        """Medians of each quarter of the time; growth is the last beside the second, since the first is for warming up."""
+        lines = [f"{'':12} {'processes':>9} {'MiB by quarters':>31} {'growth':>7} {'descriptors':>11} {'then':>5} "
                  f"{'threads':>7} {'then':>5}"]
         for name, rows in self.rows.items():
             quarter = max(len(rows) // 4, 1)
+            quarters = [rows[at * quarter:(at + 1) * quarter] or rows for at in range(4)]
             middle = lambda part, column: statistics.median(row[column] for row in part)
-            early, late = rows[quarter:2 * quarter] or rows, rows[-quarter:]
-            before, after = middle(early, 1), middle(late, 1)
+            memory = [middle(part, 1) for part in quarters]
+            early, late = quarters[1], quarters[3]
             lines.append(
-                f"{name:12} {len({row[0] for row in rows}):9} {before / 2**20:7.1f} {after / 2**20:7.1f} "
-                f"{100 * (after / before - 1):6.1f}% {middle(early, 2):11.0f} {middle(late, 2):5.0f} "
+                f"{name:12} {len({row[0] for row in rows}):9} " + " ".join(f"{bytes_ / 2**20:7.1f}" for bytes_ in memory) +
+                f" {100 * (memory[3] / memory[1] - 1):6.1f}% {middle(early, 2):11.0f} {middle(late, 2):5.0f} "
                 f"{middle(early, 3):7.0f} {middle(late, 3):5.0f}")
         lines.append(f"files in the spool: {max(self.files, default=0)} at most, {self.files[-1:] or [0]} at the end")
         return "\n".join(lines)

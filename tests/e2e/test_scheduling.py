@@ -1,8 +1,10 @@
 """Unequal devices end together, as their measured costs say. Devices are played: cpu workers that sleep."""
 
+import json
+
 import pytest
 
-from cluster import Cluster
+from cluster import Cluster, pa
 
 STEPS = 20
 FAST, SLOW = (0.005, 0.010), (0.005, 0.025)  # Seconds a pass, and a row in it.
@@ -77,3 +79,32 @@ def test_a_deadline_that_cannot_be_met_is_refused(cluster):
     )
     assert answer.returncode == 5, answer.stderr
     assert "at least" in answer.stderr
+
+
+def test_only_named_workers_run_it(cluster):
+    assert run(cluster, 8, "--set", 'workers=["b"]').shares() == {"b": 8}
+    answer = cluster.pa(
+        "sample", "--model", "noop", "--count", 1, "--set", "latent_shape=[4,8,8]", "--set", 'workers=["c"]',
+        "--patience", 0, "--out", cluster.folder / "nobody.safetensors",
+    )
+    assert answer.returncode == 4, answer.stderr
+    assert "there is no worker 'c'" in answer.stderr
+
+
+def test_every_device_can_be_measured(cluster):
+    answer = pa(
+        "bench", "devices", "--state", cluster.state, "--model", "noop", "--set", "latent_shape=[4,8,8]", "--json"
+    )
+    assert answer.returncode == 0, answer.stderr
+    lines = [json.loads(line) for line in answer.stdout.splitlines()]
+    steps = {(line["worker"], line["samples"]): line["step_seconds"] for line in lines}
+    assert set(steps) == {(worker, samples) for worker in "ab" for samples in (1, 2, 4, 8)}
+    for (worker, samples), took in steps.items():
+        assert took >= 0.99 * seconds({"a": FAST, "b": SLOW}[worker], samples)
+    assert steps["b", 8] > 1.5 * steps["a", 8]
+
+
+def test_models_in_memory_are_told(cluster):
+    answer = cluster.pa("models", "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert [model["loaded"] for model in json.loads(answer.stdout)] == [["a", "b"]]

@@ -82,6 +82,9 @@ void visit_members(T& value, F visit) {
   } else if constexpr (kCount == 15) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, o, p] = value;
     each(a, b, c, d, e, f, g, h, i, j, k, l, m, o, p);
+  } else if constexpr (kCount == 16) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, o, p, q] = value;
+    each(a, b, c, d, e, f, g, h, i, j, k, l, m, o, p, q);
   } else {
     static_assert(kCount == 0, "more members than this counts");
   }

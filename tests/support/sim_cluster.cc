@@ -105,11 +105,15 @@ void SimCluster::start_worker(Worker& worker) {
   options.hello.window = options_.streams.window_bytes;
   options.hello.blob_bytes = options_.worker_blob_bytes;
   ModelInfo model;
-  model.name = "sim";
   model.family = "noop";
   model.identity = "sha256:0";
   model.inputs = {{"text", DType::kF32, {-1}, false}};
-  options.hello.models = {model};
+  // Of which the coordinator takes it to load for so long.
+  model.parameters = static_cast<std::int64_t>(5e8 * to_seconds(worker.speed.load));
+  for (const std::string& name : options_.models) {
+    model.name = name;
+    options.hello.models.push_back(model);
+  }
   worker.stopped = false;
   worker.again.reset();
   worker.control = network_->connect(Channel::kWorkerControl);
@@ -152,6 +156,12 @@ std::int64_t SimCluster::steps_done() const {
   return steps;
 }
 
+std::int64_t SimCluster::loads() const {
+  std::int64_t loads = 0;
+  for (const auto& worker : workers_) loads += worker->compute ? worker->compute->loads() : 0;
+  return loads;
+}
+
 void SimCluster::set_speed(std::size_t index, SimCompute::Speed speed) {
   Worker& worker = *workers_.at(index);
   worker.speed = speed;
@@ -176,7 +186,8 @@ RequestId SimCluster::submit(const Job& job) {
 
   Request request;
   request.op = job.op;
-  request.model = "sim";
+  request.model = job.model;
+  request.workers = job.workers;
   request.samples = job.samples;
   request.deadline_seconds = job.deadline_seconds;
   request.priority = job.priority;

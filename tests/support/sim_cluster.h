@@ -36,6 +36,7 @@ class SimCluster {
     bool durable_journal = true;
     bool yields = true;  ///< Running samples can leave a worker.
     std::uint64_t worker_blob_bytes = 0;
+    std::vector<std::string> models{"sim"};  ///< All alike; devices may have memory for one.
   };
 
   /// What a client asks for: the model "sim", which echoes `forward` rows and marks `sample` rows.
@@ -50,6 +51,8 @@ class SimCluster {
     /// Of the conditioning of every sample; 0: there is none. Requests of one seed have the same.
     std::int64_t condition_floats = 0;
     std::uint64_t seed = 0;
+    std::string model = "sim";
+    std::vector<std::string> workers = {};  ///< Names: "w0", ...; empty: all.
   };
 
   explicit SimCluster(Options options);
@@ -67,6 +70,8 @@ class SimCluster {
   void cut_worker(std::size_t index, bool is_cut);
   /// Sampler steps that all devices have done, those of killed workers included.
   [[nodiscard]] std::int64_t steps_done() const;
+  /// How often devices of workers that live loaded another model.
+  [[nodiscard]] std::int64_t loads() const;
   /// It is as fast as that from its next pass on.
   void set_speed(std::size_t index, SimCompute::Speed speed);
   /// SIGTERM.

@@ -152,11 +152,19 @@ void SimCompute::die() {
   if (speed_.death == Death::kBreak) reports_.emplace_back(DeviceBroken{internal("a bad access")});
 }
 
+std::vector<LoadedModel> SimCompute::loaded() const {
+  if (speed_.load == Duration{0} || is_loading()) return {};
+  return {{model_, "", to_seconds(speed_.load), 0}};
+}
+
 void SimCompute::begin_pass() {
   if (hangs_) return;
   pass_.clear();
   pass_ends_.reset();
+  std::string model;
   for (const Shard& shard : shards_) {
+    if (!pass_.empty() && shard.job.body.model != model) continue;
+    model = shard.job.body.model;
     for (std::int64_t row = 0; row < std::ssize(shard.steps_left); ++row) {
       if (std::ssize(pass_) == std::min(speed_.max_rows, row_limit_)) break;
       if (shard.steps_left[static_cast<std::size_t>(row)] > 0)
@@ -168,12 +176,20 @@ void SimCompute::begin_pass() {
   const auto rows = std::ssize(pass_);
   if (speed_.memory_rows > 0 && rows > speed_.memory_rows) {
     row_limit_ = rows / 2;
-    reports_.emplace_back(PassDone{"sim", rows, 0, 0, row_shape(), false});
+    reports_.emplace_back(PassDone{model, rows, 0, 0, row_shape(), false});
     return begin_pass();
   }
   const double part = speed_.jitter * std::normal_distribution<>(0, 1)(random_);
   pass_takes_ = from_seconds(to_seconds(speed_.fixed + speed_.per_row * rows) * std::exp(part));
   pass_ends_ = now_ + pass_takes_;
+  if (speed_.load == Duration{0} || model == model_) {
+    model_ = model;
+    return;
+  }
+  model_ = model;
+  ++loads_;
+  loaded_at_ = now_ + speed_.load;
+  *pass_ends_ += speed_.load;
 }
 
 void SimCompute::end_pass() {
@@ -193,7 +209,7 @@ void SimCompute::end_pass() {
     if (--found->steps_left[static_cast<std::size_t>(row)] == 0)
       ended.emplace_back(finish(*found, row));
   }
-  reports_.emplace_back(PassDone{"sim", std::ssize(pass_), seconds, seconds, pass_shape_, true});
+  reports_.emplace_back(PassDone{model_, std::ssize(pass_), seconds, seconds, pass_shape_, true});
   for (const auto& [id, count] : steps) {
     const auto found =
         std::find_if(shards_.begin(), shards_.end(),

@@ -26,6 +26,7 @@ class SimCompute : public ComputeLink {
     std::int64_t memory_rows = 0;  ///< Rows that find memory; 0: all.
     std::int64_t deadly = -1;      ///< A pass with the sample of this index never ends; -1: none.
     Death death = Death::kExit;    ///< What becomes of the process then.
+    Duration load{};  ///< To get a model into memory, which has room for one; 0: all are there.
   };
 
   explicit SimCompute(Speed speed, std::uint64_t seed = 1) : speed_(speed), random_(seed) {}
@@ -41,6 +42,10 @@ class SimCompute : public ComputeLink {
   [[nodiscard]] std::int64_t steps_done() const { return steps_done_; }
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override { return -1; }
+  [[nodiscard]] bool is_loading() const override { return now_ < loaded_at_; }
+  [[nodiscard]] std::vector<LoadedModel> loaded() const override;
+  /// How often another model was loaded.
+  [[nodiscard]] std::int64_t loads() const { return loads_; }
 
   /// Ends passes that are over at `now`, and begins the next.
   void advance_to(TimePoint now);
@@ -86,6 +91,9 @@ class SimCompute : public ComputeLink {
   std::mt19937_64 random_;
   std::int64_t row_limit_ = 1 << 20;  ///< Learned from passes that found no memory.
   std::int64_t steps_done_ = 0;
+  std::string model_ = "sim";  ///< That is in memory, where that has room for one.
+  TimePoint loaded_at_;
+  std::int64_t loads_ = 0;
   bool died_ = false;
   bool hangs_ = false;
   std::deque<EngineReport> reports_;

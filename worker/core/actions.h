@@ -36,8 +36,9 @@ struct Reported {
 };
 /// What the device is like, now and then.
 struct Measured {
-  std::int64_t free_memory_bytes = -1;  ///< -1 unknown.
-  bool loading = false;                 ///< It reads files; that counts for no pass.
+  std::int64_t free_memory_bytes = -1;   ///< -1 unknown.
+  bool loading = false;                  ///< It reads files; that counts for no pass.
+  std::vector<LoadedModel> loaded = {};  ///< In its memory; empty: not known.
 };
 /// No memory could be had for a shard's inputs.
 struct NoMemory {

@@ -192,7 +192,8 @@ class WorkerCore {
   std::uint64_t beats_ = 0;
   std::uint64_t passes_ = 0;
   std::int64_t free_memory_bytes_ = -1;
-  TimePoint next_session_;  ///< Next Hello or Attach.
+  std::vector<LoadedModel> loaded_;  ///< In the device's memory.
+  TimePoint next_session_;           ///< Next Hello or Attach.
   TimePoint next_beat_;
   TimePoint last_beat_;
   TimePoint last_heard_;

@@ -128,6 +128,7 @@ void WorkerCore::on_report(const DeviceBroken& broken) {
 
 void WorkerCore::on(const worker_event::Measured& event) {
   free_memory_bytes_ = event.free_memory_bytes;
+  loaded_ = event.loaded;
   if (event.loading && busy_since_) busy_since_ = now_;
 }
 
@@ -158,7 +159,7 @@ void WorkerCore::on(const worker_event::Tick&) {
 }
 
 void WorkerCore::beat() {
-  Heartbeat message{id_, beats_++, passes_, free_memory_bytes_, {}, {}};
+  Heartbeat message{id_, beats_++, passes_, free_memory_bytes_, {}, {}, loaded_};
   if (busy_since_) message.busy_for = now_ - *busy_since_;
   for (const auto& [id, held] : shards_) message.shards.push_back(id);
   control(std::move(message));

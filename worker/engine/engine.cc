@@ -279,7 +279,7 @@ Result<at::Tensor> Engine::State::forward(const std::vector<PassRow>& pass, Pass
   {
     const LoadingMark loading = models.mark_loading();
     PA_ASSIGN(const bool switched, replica.loras.put_on(pass.front().shard->job().body.loras));
-    if (switched) done.switch_seconds = seconds_since(before);
+    if (switched) done.switch_seconds = replica.switch_seconds = seconds_since(before);
   }
   PA_TRY(injected_faults(pass));
   const Rows rows = stacker.stack(queries, device);

@@ -76,7 +76,7 @@ double ShardRun::work_left() const {
 
 std::string ShardRun::fit(std::int64_t row, std::size_t term) const {
   std::string text = replica_->info.name + to_string(shape(term));
-  text += Loras::text_of(job_.body.loras);
+  text += key_of(job_.body.loras);
   for (const auto& [name, ref] : terms_[term].inputs.row(row)) {
     text += name + to_string(ref.base.sizes().slice(1).vec());
   }

@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "shared/core/id.h"
+#include "shared/core/model_info.h"
 #include "worker/core/shard_job.h"
 
 namespace pa {
@@ -28,6 +30,8 @@ class ComputeLink {
   [[nodiscard]] virtual std::int64_t free_memory_bytes() const = 0;
   /// Files are being read onto the device, however long that takes: no pass runs.
   [[nodiscard]] virtual bool is_loading() const { return false; }
+  /// The models in the device's memory; empty: it does not say.
+  [[nodiscard]] virtual std::vector<LoadedModel> loaded() const { return {}; }
 };
 
 }  // namespace pa

@@ -37,6 +37,17 @@ std::string ComputeThread::loading() const {
   return loading_;
 }
 
+std::vector<LoadedModel> ComputeThread::loaded() const {
+  const MutexLock lock(loading_mutex_);
+  return loaded_;
+}
+
+void ComputeThread::note_loaded(const ModelStore& store) {
+  std::vector<LoadedModel> now = store.loaded();
+  const MutexLock lock(loading_mutex_);
+  loaded_ = std::move(now);
+}
+
 void ComputeThread::run(ShardJob job) {
   waiting_.emplace_back(std::move(job));
   push_orders();
@@ -81,7 +92,7 @@ void ComputeThread::main() {
   wakeup_.signal();
   if (!good) return;
   Engine engine(store, options_.engine);
-  serve(engine);
+  serve(engine, store);
 }
 
 Result<ComputeReady> ComputeThread::start(ModelStore& store) {
@@ -101,11 +112,13 @@ Result<ComputeReady> ComputeThread::start(ModelStore& store) {
   return ready;
 }
 
-void ComputeThread::serve(Engine& engine) {
+void ComputeThread::serve(Engine& engine, const ModelStore& store) {
   std::vector<EngineReport> reports;
+  note_loaded(store);
   while (obey(engine)) {
     reports.clear();
     engine.pass(reports);
+    note_loaded(store);
     const bool broken = std::any_of(reports.begin(), reports.end(), [](const auto& made) {
       return std::holds_alternative<DeviceBroken>(made);
     });

@@ -62,6 +62,7 @@ class ComputeThread : public ComputeLink {
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override;
   [[nodiscard]] bool is_loading() const override { return is_loading_; }
+  [[nodiscard]] std::vector<LoadedModel> loaded() const override;
 
  private:
   struct Leave {
@@ -78,7 +79,8 @@ class ComputeThread : public ComputeLink {
   void push_orders();
   void main();  // Everything below: the compute thread.
   [[nodiscard]] Result<ComputeReady> start(ModelStore& store);
-  void serve(Engine& engine);
+  void serve(Engine& engine, const ModelStore& store);
+  void note_loaded(const ModelStore& store);
   [[nodiscard]] bool obey(Engine& engine);
   bool report(EngineReport report);
 
@@ -90,6 +92,7 @@ class ComputeThread : public ComputeLink {
   BoundedQueue<Result<ComputeReady>> ready_{1};  ///< Compute -> loop.
   mutable Mutex loading_mutex_;
   std::string loading_ GUARDED_BY(loading_mutex_);
+  std::vector<LoadedModel> loaded_ GUARDED_BY(loading_mutex_);
   std::atomic<bool> started_ = false;
   std::atomic<bool> stopping_ = false;
   std::atomic<bool> is_loading_ = false;

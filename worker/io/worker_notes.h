@@ -30,6 +30,7 @@ class MeteredCompute : public ComputeLink {
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override;
   [[nodiscard]] bool is_loading() const override { return device_.is_loading(); }
+  [[nodiscard]] std::vector<LoadedModel> loaded() const override { return device_.loaded(); }
 
  private:
   ComputeLink& device_;

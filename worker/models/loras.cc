@@ -34,16 +34,6 @@ std::string listed(const std::vector<std::string>& names) {
 
 }  // namespace
 
-std::string Loras::text_of(const std::vector<LoraRef>& set) {
-  std::string text;
-  for (const LoraRef& lora : set) {
-    char strength[40];
-    std::snprintf(strength, sizeof strength, "%.17g", lora.strength);
-    text += lora.name + '\0' + strength + '\n';
-  }
-  return text;
-}
-
 Result<const Loras::Opened*> Loras::open(const LoraRef& lora, const std::string& field) {
   const auto file = std::find_if(files_.begin(), files_.end(), [&](const LoraFile& f) {
     return f.name == lora.name || f.identity == lora.name;
@@ -128,7 +118,7 @@ void Loras::apply(const std::vector<LoraRef>& set) {
 }
 
 Result<bool> Loras::put_on(const std::vector<LoraRef>& set) {
-  const std::string text = text_of(set);
+  const std::string text = key_of(set);
   if (text == on_) return false;
   PA_TRY(check(set));
   const Status applied = guarded<void>([&]() -> Status {

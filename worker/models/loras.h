@@ -37,8 +37,8 @@ class Loras {
   /// Errors: as check(); kOverloaded (no memory; then none is on).
   [[nodiscard]] Result<bool> put_on(const std::vector<LoraRef>& set);
 
-  /// What tells sets apart: equal text, equal weights.
-  [[nodiscard]] static std::string text_of(const std::vector<LoraRef>& set);
+  /// key_of() the set that is on.
+  [[nodiscard]] const std::string& on() const { return on_; }
 
  private:
   struct Opened {
@@ -52,7 +52,7 @@ class Loras {
   std::vector<LoraFile> files_;
   Weights* weights_ = nullptr;
   std::map<std::string, std::unique_ptr<Opened>> opened_;  // By path.
-  std::string on_;                                         // text_of() the set that is on.
+  std::string on_;                                         // key_of() the set that is on.
   std::vector<std::string> changed_;                       // Parameters that are not the files'.
 };
 

@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <limits>
 #include <system_error>
@@ -179,11 +180,14 @@ Status ModelStore::make_room(const Entry& entry) {
 }
 
 Status ModelStore::load(Entry& entry, const LoadProgress& progress) {
+  const auto began = std::chrono::steady_clock::now();
   PA_TRY(make_room(entry));
   PA_ASSIGN(Replica replica, load_replica(entry.folder, device_, progress));
   PA_TRY(evaluate(replica, torch_device(device_)));
   entry.replica = std::make_shared<Replica>(std::move(replica));
   entry.folder.info = entry.replica->info;
+  entry.load_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   return {};
 }
 
@@ -200,6 +204,16 @@ std::vector<ModelInfo> ModelStore::infos() const {
   std::vector<ModelInfo> infos;
   for (const auto& entry : entries_) infos.push_back(entry.second.folder.info);
   return infos;
+}
+
+std::vector<LoadedModel> ModelStore::loaded() const {
+  std::vector<LoadedModel> loaded;
+  for (const auto& [name, entry] : entries_) {
+    if (entry.replica == nullptr) continue;
+    loaded.push_back(
+        {name, entry.replica->loras.on(), entry.load_seconds, entry.replica->switch_seconds});
+  }
+  return loaded;
 }
 
 ModelStore::Entry* ModelStore::entry_of(std::string_view model) {

@@ -80,6 +80,9 @@ class ModelStore {
   [[nodiscard]] std::vector<ModelInfo> infos() const;
   [[nodiscard]] const std::vector<BrokenModel>& broken() const { return broken_; }
 
+  /// What is in the device's memory now, by name in order, the LoRAs that are on with it.
+  [[nodiscard]] std::vector<LoadedModel> loaded() const;
+
   /// A model by name or identity, which is loaded first if it is not: seconds a gigabyte. Whoever
   /// holds what is returned uses the model.
   ///
@@ -101,6 +104,7 @@ class ModelStore {
     std::shared_ptr<Replica> replica;  ///< nullptr: not loaded.
     std::uint64_t last_used = 0;       ///< A count of uses; larger is later.
     bool stays = false;
+    double load_seconds = 0;  ///< That it took, when it was loaded last.
   };
 
   [[nodiscard]] Entry* entry_of(std::string_view model);

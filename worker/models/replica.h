@@ -22,7 +22,8 @@ struct Replica {
   ModelInfo info;
   std::unique_ptr<Weights> weights;  ///< Of the network; nullptr if it has none.
   std::unique_ptr<Network> network;
-  Loras loras;  ///< Of the weights.
+  Loras loras;                ///< Of the weights.
+  double switch_seconds = 0;  ///< That the last change of its LoRAs took; 0: there was none.
   LatentColours colours;
   std::map<std::string, LabelInputs> labels;  ///< The conditions that the model folder has by name.
 };

@@ -156,6 +156,40 @@ TEST(RehearsalTest, GoesOnInPiecesAsAtOnce) {
   EXPECT_LE(choice.finish(), whole.finish() * 1.01);
 }
 
+TEST(RehearsalTest, LoadingIsWaitedForOnceAndOnlyByWhoIsUsed) {
+  LevelSnapshot s = snapshot({device(0, 1, 1)}, 2, 5);
+  s.devices[0].wait = 7;
+  Rehearsal rehearsal(s, level_settings()[0]);
+  EXPECT_TRUE(rehearsal.advance(1000));
+  EXPECT_DOUBLE_EQ(rehearsal.finish(), 17);
+}
+
+/// When the samples end under the setting that is chosen.
+double finish_of(const LevelSnapshot& s) {
+  Rehearsal rehearsal(s, choose_setting(s, level_settings()[0]));
+  EXPECT_TRUE(rehearsal.advance(100000));
+  return rehearsal.finish();
+}
+
+TEST(RehearsalTest, ASlowerDeviceThatHasTheModelMayBeTheFastest) {
+  LevelSnapshot s = snapshot({device(0, 1, 4), device(0, 1.5, 4)}, 1, 10);
+  s.devices[0].wait = 20;
+  EXPECT_DOUBLE_EQ(finish_of(s), 15);
+  s.devices[0].wait = 2;
+  EXPECT_DOUBLE_EQ(finish_of(s), 12);
+  // Two that have it, and two faster ones that have not.
+  s = snapshot({device(0, 1, 1), device(0, 1, 1), device(0, 1.5, 1), device(0, 1.5, 1)}, 2, 10);
+  s.devices[0].wait = s.devices[1].wait = 20;
+  EXPECT_DOUBLE_EQ(finish_of(s), 15);
+}
+
+TEST(RehearsalTest, MuchWorkIsWorthLoading) {
+  LevelSnapshot s = snapshot({device(0, 1, 1), device(0, 1, 1)}, 40, 10);
+  s.devices[0].wait = 20;
+  EXPECT_LT(finish_of(s), 225) << "alone it would take 400";
+  EXPECT_GE(finish_of(s), 210);
+}
+
 TEST(RehearsalTest, NeverEndsWithoutADevice) {
   Rehearsal rehearsal(snapshot({device(1, 1, 0)}, 3, 5), level_settings()[0]);
   EXPECT_TRUE(rehearsal.advance(1 << 20));

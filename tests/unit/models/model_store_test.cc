@@ -111,6 +111,17 @@ TEST_F(FullStore, ThoseUsedLongestAgoMakeRoom) {
   EXPECT_EQ(store.find("b"), nullptr);
 }
 
+TEST_F(FullStore, TellsWhatIsInMemory) {
+  ModelStore store(Device{}, {.memory_bytes = bytes_ + bytes_ / 2});
+  ASSERT_TRUE(store.load(models_.path()).ok());
+  ASSERT_EQ(store.loaded().size(), 1U);
+  EXPECT_EQ(store.loaded()[0].model, "a");
+  EXPECT_GT(store.loaded()[0].load_seconds, 0);
+  ASSERT_TRUE(store.acquire("b").ok());
+  ASSERT_EQ(store.loaded().size(), 1U);
+  EXPECT_EQ(store.loaded()[0].model, "b");
+}
+
 TEST_F(FullStore, OneInUseIsNeverPutOut) {
   ModelStore store(Device{}, {.memory_bytes = bytes_ + bytes_ / 2});
   ASSERT_TRUE(store.load(models_.path()).ok());

@@ -115,6 +115,20 @@ TEST(WorkerCore, RepeatsHelloAndAttachUntilAnswered) {
   EXPECT_EQ(h.sent<Heartbeat>().size(), 2u);
 }
 
+TEST(WorkerCore, BeatsTellWhatIsInMemory) {
+  Harness h;
+  h.feed(worker_event::Ready{});
+  h.go_live();
+  h.feed(worker_event::Measured{5, false, {{"flux", "x", 8, 2}}});
+  h.advance(500ms);
+  const Heartbeat beat = h.sent<Heartbeat>().back();
+  EXPECT_EQ(beat.free_memory_bytes, 5);
+  ASSERT_EQ(beat.loaded.size(), 1U);
+  EXPECT_EQ(beat.loaded[0].model, "flux");
+  EXPECT_EQ(beat.loaded[0].loras, "x");
+  EXPECT_EQ(beat.loaded[0].load_seconds, 8);
+}
+
 TEST(WorkerCore, TellsHowLongTheAnswerToItsLastBeatTook) {
   Harness h;
   h.feed(worker_event::Ready{});

@@ -1,0 +1,135 @@
+// pa bench devices: one request on every worker by itself, with more and more samples in a pass.
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "clients/cli/cluster_file.h"
+#include "clients/cli/commands.h"
+#include "clients/cli/exit_code.h"
+#include "clients/cli/prepared_request.h"
+#include "clients/cli/table.h"
+#include "clients/cpp/client.h"
+#include "shared/io/request_json.h"
+#include "shared/wire/buffer_pool.h"
+
+namespace pa::cli {
+namespace {
+
+constexpr Duration kAnswerLimit = std::chrono::seconds{10};
+constexpr std::int64_t kUsualSamples = 8;
+constexpr std::int64_t kUsualSteps = 4;  ///< Enough to tell passes from what is around them.
+
+/// Steps over `samples` samples at a time on one worker.
+struct Measurement {
+  std::string worker;
+  std::string device;
+  std::string device_name;
+  std::int64_t samples = 0;
+  double step_seconds = 0;  ///< Of all of them together.
+};
+
+std::string number(double value) {
+  std::array<char, 32> text{};
+  (void)std::snprintf(text.data(), text.size(), "%.3g", value);
+  return text.data();
+}
+
+/// Runs the request on one worker alone.
+Result<Measurement> measure(Client& client, const PreparedRequest& prepared,
+                            const WorkerStatus& worker, std::int64_t samples) {
+  Request request = prepared.request;
+  request.workers = {worker.name};
+  request.max_rows = samples * rows_per_sample(request);
+  Submission submission = prepared.submission;
+  submission.id = make_request_id();
+  submission.body = to_json(request);
+  const RequestId id = submission.id;
+  Buffer result;
+  JobCallbacks callbacks;
+  callbacks.on_accepted = [&](const Accepted& accepted) -> Result<Buffer> {
+    PA_ASSIGN(const std::uint64_t bytes, byte_size(accepted.result));
+    result = BufferPool(0).allocate(bytes);
+    if (result.size() != bytes) return overloaded("no memory for the result");
+    return result;
+  };
+  callbacks.on_shared_result = [&](const Accepted&, Buffer shared) { result = std::move(shared); };
+  PA_ASSIGN(const Outcome outcome, client.run(std::move(submission), std::move(callbacks)));
+  client.acknowledge(id);
+  Measurement measured{worker.name, worker.device, worker.device_name, samples, 0};
+  std::int64_t steps = 0;
+  for (const SampleReport& sample : outcome.done.samples) {
+    if (sample.failed) return sample.error;
+    measured.step_seconds += sample.seconds;
+    steps += sample.steps;
+  }
+  measured.step_seconds *=
+      static_cast<double>(samples) / static_cast<double>(std::max<std::int64_t>(steps, 1));
+  return measured;
+}
+
+bool has_model(const WorkerStatus& worker, const std::string& name) {
+  return std::any_of(worker.models.begin(), worker.models.end(), [&](const ModelInfo& model) {
+    return model.name == name || model.identity == name;
+  });
+}
+
+void print_line(const Measurement& measured) {
+  const nlohmann::ordered_json line{
+      {"worker", measured.worker},
+      {"device", measured.device},
+      {"samples", measured.samples},
+      {"step_seconds", measured.step_seconds},
+      {"steps_per_second", static_cast<double>(measured.samples) / measured.step_seconds}};
+  std::printf("%s\n", line.dump().c_str());
+  std::fflush(stdout);
+}
+
+int measure_all(const BenchDevicesCommand& command, const PreparedRequest& prepared,
+                Client& client) {
+  const auto status = client.status(kAnswerLimit);
+  if (!status.ok()) return fail(status.error());
+  Table table({"WORKER", "DEVICE", "SAMPLES", "STEP", "STEPS/S", "HARDWARE"});
+  bool any = false;
+  for (const WorkerStatus& worker : status->workers) {
+    if (worker.state != "live" || !has_model(worker, prepared.request.model)) continue;
+    // The first time loads the model and wakes the device.
+    if (const auto first = measure(client, prepared, worker, 1); !first.ok())
+      return fail(first.error());
+    for (std::int64_t samples = 1; samples <= prepared.request.samples; samples *= 2) {
+      const auto measured = measure(client, prepared, worker, samples);
+      if (!measured.ok()) return fail(measured.error());
+      any = true;
+      if (command.json) {
+        print_line(*measured);
+        continue;
+      }
+      const double rate = static_cast<double>(samples) / measured->step_seconds;
+      table.add({worker.name, worker.device, std::to_string(samples),
+                 number(1e3 * measured->step_seconds) + " ms", number(rate), worker.device_name});
+    }
+  }
+  if (!any) return fail(unavailable("no live worker has a model '" + prepared.request.model + "'"));
+  if (!command.json) table.print();
+  return kDone;
+}
+
+}  // namespace
+
+int run(const BenchDevicesCommand& command) {
+  RequestOverrides overrides = command.overrides;
+  if (command.request_file.empty()) {
+    if (!overrides.count) overrides.count = kUsualSamples;
+    if (!overrides.steps) overrides.steps = kUsualSteps;
+  }
+  const auto prepared = prepare_request(Operation::kSample, command.request_file, overrides);
+  if (!prepared.ok()) return fail(prepared.error());
+  ClientOptions options;
+  options.first_answer = kAnswerLimit;
+  auto client = connect_to(command.where, std::move(options));
+  if (!client.ok()) return fail(client.error());
+  return measure_all(command, *prepared, **client);
+}
+
+}  // namespace pa::cli
