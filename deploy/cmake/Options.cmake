@@ -55,7 +55,8 @@ endif()
 if(PA_SANITIZE)
   # GCC's flow analysis sees instrumented code and warns of what cannot happen.
   target_compile_options(pa_options INTERFACE
-    -fsanitize=${PA_SANITIZE} -fno-sanitize-recover=all -Wno-maybe-uninitialized)
+    -fsanitize=${PA_SANITIZE} -fno-sanitize-recover=all
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   target_link_options(pa_options INTERFACE -fsanitize=${PA_SANITIZE})
 endif()
 
