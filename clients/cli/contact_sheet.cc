@@ -86,23 +86,28 @@ Planes planes_of(const SheetContents& contents, std::size_t count, std::size_t s
   const auto width = static_cast<std::size_t>(contents.spec.shape[3]);
   const bool pixels = contents.pixel_max > contents.pixel_min;
   Planes planes;
-  planes.colours = pixels && channels == 3 ? 3 : 1;
+  const bool coloured = !pixels && contents.colours.size() == 3 * (1 + channels);
+  planes.colours = coloured || (pixels && channels == 3) ? 3 : 1;
   planes.height = (height + skip - 1) / skip;
   planes.width = (width + skip - 1) / skip;
   planes.low = contents.pixel_min;
   planes.high = contents.pixel_max;
-  const std::size_t merged = channels / planes.colours;  // Channels whose mean is one plane.
+  // A plane is the mean of some of the channels, or by `colours` a sum of all of them.
+  const std::size_t merged = coloured ? channels : channels / planes.colours;
   planes.values.reserve(count * planes.colours * planes.height * planes.width);
   double sum = 0;
   double squares = 0;
   for (std::size_t plane = 0; plane < count * planes.colours; ++plane) {
     for (std::size_t y = 0; y < height; y += skip) {
       for (std::size_t x = 0; x < width; x += skip) {
-        double value = 0;
+        const std::size_t first = coloured ? plane / 3 * channels : plane * merged;
+        const std::size_t colour = plane % 3;
+        double value = coloured ? contents.colours[colour] : 0;
         for (std::size_t c = 0; c < merged; ++c) {
-          value += static_cast<double>(numbers[((plane * merged + c) * height + y) * width + x]);
+          const double factor =
+              coloured ? contents.colours[3 * (1 + c) + colour] : 1 / static_cast<double>(merged);
+          value += factor * static_cast<double>(numbers[((first + c) * height + y) * width + x]);
         }
-        value /= static_cast<double>(merged);
         if (!std::isfinite(value)) value = 0;
         sum += value;
         squares += value * value;
@@ -110,7 +115,10 @@ Planes planes_of(const SheetContents& contents, std::size_t count, std::size_t s
       }
     }
   }
-  if (!pixels) {
+  if (coloured) {
+    planes.low = 0;
+    planes.high = 1;
+  } else if (!pixels) {
     const auto n = static_cast<double>(planes.values.size());
     const double mean = sum / n;
     const double deviation = std::sqrt(std::max(squares / n - mean * mean, 1e-12));

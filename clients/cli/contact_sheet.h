@@ -16,10 +16,12 @@ struct SheetContents {
   TensorSpec spec;  ///< [N, C, H, W]: F32, F16 or BF16.
   std::span<const std::byte> bytes;
   /// If pixel_max > pixel_min the samples are pixels in this range: grey (C = 1) or red, green, blue
-  /// (C = 3). Otherwise they are latents, and what is drawn is the mean of their channels, spread over
+  /// (C = 3). Otherwise they are latents, and without `colours` what is drawn is the mean of their channels, spread over
   /// black to white by the batch's own mean and deviation: composition and contours, not colours.
   double pixel_min = 0;
   double pixel_max = 0;
+  /// As ModelInfo::colours: latents are drawn by them, if there are three for each channel and for zeros.
+  std::vector<double> colours;
   std::vector<std::string> captions;  ///< Under each sample; may be fewer.
   std::vector<int> groups;            ///< Who made each sample, as a place in `legend`; -1: nobody.
   std::vector<std::string> legend;    ///< Below it all, each with the colour of its group.

@@ -126,6 +126,7 @@ Status draw(const RunCommand& command, const Request& request, const ResultRepor
   if (model) {
     contents.pixel_min = model->pixel_min;
     contents.pixel_max = model->pixel_max;
+    contents.colours = model->colours;
   }
   contents.groups.assign(static_cast<std::size_t>(request.samples), -1);
   std::map<std::string, int> groups;

@@ -53,6 +53,9 @@ struct ModelInfo {
   std::vector<std::string> labels;  ///< Conditions that the model folder has by name.
   double pixel_min = 0;             ///< If pixel_max > pixel_min, latents are pixels in this range.
   double pixel_max = 0;
+  /// How latents look that are no pixels, [1 + C, 3]: red, green and blue, 0 to 1, of zeros, and what each channel adds
+  /// to them for a value of 1. Empty: not known.
+  std::vector<double> colours;
   std::int64_t parameters = 0;
   std::vector<LoraInfo> loras;  ///< By name.
 

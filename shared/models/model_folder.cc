@@ -177,14 +177,20 @@ std::optional<std::array<double, 3>> read_colour(const YamlValue& value) {
   return colour;
 }
 
-void read_colours(YamlMap preview, LatentColours& out) {
-  if (const auto factors = preview.find("factors")) {
-    for (const YamlValue& channel : factors->list()) {
-      if (const auto colour = read_colour(channel)) out.factors.push_back(*colour);
-    }
+void read_colours(YamlMap preview, ModelInfo& info) {
+  std::array<double, 3> bias{0.5, 0.5, 0.5};
+  if (const auto value = preview.find("bias")) bias = read_colour(*value).value_or(bias);
+  const auto factors = preview.find("factors");
+  if (!factors) return;
+  const std::vector<YamlValue> channels = factors->list();
+  if (!info.latent.empty() && info.latent[0] >= 0 && std::ssize(channels) != info.latent[0]) {
+    factors->reject("expected one of each of the latent's " + std::to_string(info.latent[0]) +
+                    " channels, found " + std::to_string(channels.size()));
   }
-  if (const auto bias = preview.find("bias")) {
-    if (const auto colour = read_colour(*bias)) out.bias = *colour;
+  info.colours.assign(bias.begin(), bias.end());
+  for (const YamlValue& channel : channels) {
+    const std::array<double, 3> colour = read_colour(channel).value_or(std::array<double, 3>{});
+    info.colours.insert(info.colours.end(), colour.begin(), colour.end());
   }
 }
 
@@ -246,9 +252,7 @@ Status describe(YamlFile file, ModelFolder& folder) {
     pixels.read_number("max", info.pixel_max);
     if (!(info.pixel_min < info.pixel_max)) pixels.reject("expected min below max");
   }
-  folder.colours.pixel_min = info.pixel_min;
-  folder.colours.pixel_max = info.pixel_max;
-  if (root.find("preview")) read_colours(root.map("preview"), folder.colours);
+  if (root.find("preview")) read_colours(root.map("preview"), info);
   read_labels(root, info);
 
   const Status yaml = file.finish();

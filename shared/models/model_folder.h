@@ -9,7 +9,6 @@
 #include "shared/io/file_hash.h"
 #include "shared/io/safetensors.h"
 #include "shared/models/families.h"
-#include "shared/models/latent_colours.h"
 #include "shared/models/weight_index.h"
 
 namespace pa {
@@ -28,7 +27,6 @@ struct ModelFolder {
   ModelInfo info;     ///< With all that is known before the weights are read.
   std::string dtype;  ///< "F32", "F16" or "BF16" to compute in; empty: as the device prefers.
   ModelDescription description;
-  LatentColours colours;
   WeightIndex weights;
   std::vector<SafetensorsFile> conditions;  ///< One, or none.
   std::vector<LoraFile> loras;              ///< By name.

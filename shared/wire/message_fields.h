@@ -250,6 +250,7 @@ struct Fields<ModelInfo> {
     v.may("labels", m.labels);
     v.may("pixel_min", m.pixel_min);
     v.may("pixel_max", m.pixel_max);
+    v.may("colours", m.colours);
     v.may("parameters", m.parameters);
     v.may("loras", m.loras);
   }

@@ -118,3 +118,49 @@ def test_decode_says_what_is_wrong(pipelines, tmp_path):
         made = python("-m", "parallelanything.decode", path, "--vae", vae, "--out", tmp_path / "pictures")
         assert made.returncode == INVALID
         assert said in made.stderr and "Traceback" not in made.stderr
+
+
+def test_latents_are_shown_in_the_colours_that_the_vae_gives_them(pipelines, tmp_path):
+    fitted = python("-m", "parallelanything.colours", "--vae", pipelines / "flux")
+    assert fitted.returncode == DONE, fitted.stderr
+    models = tmp_path / "models"
+    shutil.copytree(pipelines / "flux", models / "flux")
+    shutil.copytree(pipelines / "flux", models / "grey")
+    about = json.loads((models / "flux" / "model.yaml").read_text())
+    lines = [f"{key}: {json.dumps(value)}\n" for key, value in about.items()]
+    (models / "flux" / "model.yaml").write_text("".join(lines) + fitted.stdout)
+    request = tmp_path / "request"
+    assert encode(pipelines, "flux", request).returncode == DONE
+    spread = ("import sys, PIL.Image as I; "
+              "print(max(max(p) - min(p) for p in I.open(sys.argv[1]).crop((16, 16, 100, 80)).getdata()))")
+    with Cluster(1, models=models) as cluster:
+        drawn = {}
+        for model in ("flux", "grey"):
+            picture = tmp_path / f"{model}.png"
+            cluster.run("--request", request, "--model", model, "--png", picture)
+            drawn[model] = int(python("-c", spread, picture).stdout)
+    assert drawn["grey"] < 10, "black to white"
+    assert drawn["flux"] > 20
+
+
+def test_colours_are_those_of_a_vae_that_is_linear():
+    code = """
+import torch
+from parallelanything.colours import fit, made_up
+pictures = made_up(4)
+mix = torch.tensor([[0.5, 0.2, 0.0], [0.1, 0.4, 0.3], [0.0, 0.3, -0.6], [0.2, 0.2, 0.2]])
+small = torch.nn.functional.adaptive_avg_pool2d(pictures, 32)
+latents = torch.einsum("ck,nkhw->nchw", mix, small) + 0.25
+bias, factors, explained = fit(latents, pictures)
+again = bias + torch.einsum("nchw,ck->nhwk", latents.double(), factors)
+print((again - (small.permute(0, 2, 3, 1) / 2 + 0.5)).abs().max().item() < 1e-5 and explained > 0.9999)
+"""
+    assert python("-c", code).stdout == "True\n"
+
+
+def test_colours_say_what_is_wrong(pipelines, tmp_path):
+    for arguments, said in (["--vae", tmp_path], "config.json: not there"), (
+            ["--vae", pipelines / "flux", "--pictures", tmp_path], "there is no picture in it"):
+        made = python("-m", "parallelanything.colours", *arguments)
+        assert made.returncode == INVALID
+        assert said in made.stderr and "Traceback" not in made.stderr

@@ -11,24 +11,24 @@ namespace {
 constexpr double kGreyDeviations = 2.5;
 
 /// [3 or 1, H, W] from 0 to 1, not clamped; undefined if the channels do not fit.
-at::Tensor colours_of(const at::Tensor& latent, const LatentColours& colours) {
+at::Tensor colours_of(const at::Tensor& latent, const ModelInfo& model) {
   const std::int64_t channels = latent.size(0);
-  if (colours.pixel_max > colours.pixel_min) {
+  if (model.pixel_max > model.pixel_min) {
     const at::Tensor pixels =
         channels == 3 ? latent : latent.mean(at::IntArrayRef{0}, /*keepdim=*/true);
-    return (pixels - colours.pixel_min) / (colours.pixel_max - colours.pixel_min);
+    return (pixels - model.pixel_min) / (model.pixel_max - model.pixel_min);
   }
-  if (colours.factors.empty()) {
+  if (model.colours.empty()) {
     const at::Tensor grey = latent.mean(at::IntArrayRef{0}, /*keepdim=*/true);
     const double deviation = std::max(grey.std(/*unbiased=*/false).item<double>(), 1e-6);
     return (grey - grey.mean()) / (2.0 * kGreyDeviations * deviation) + 0.5;
   }
-  if (std::ssize(colours.factors) != channels) return {};
+  if (std::ssize(model.colours) != 3 * (1 + channels)) return {};
   std::vector<at::Tensor> planes;
   for (std::size_t colour = 0; colour < 3; ++colour) {
-    at::Tensor plane = at::full_like(latent[0], colours.bias[colour]);
+    at::Tensor plane = at::full_like(latent[0], model.colours[colour]);
     for (std::int64_t c = 0; c < channels; ++c) {
-      plane.add_(latent[c], colours.factors[static_cast<std::size_t>(c)][colour]);
+      plane.add_(latent[c], model.colours[static_cast<std::size_t>(3 * (1 + c)) + colour]);
     }
     planes.push_back(plane);
   }
@@ -37,8 +37,7 @@ at::Tensor colours_of(const at::Tensor& latent, const LatentColours& colours) {
 
 }  // namespace
 
-PreviewPicture preview_of(const at::Tensor& denoised, const LatentColours& colours,
-                          std::int64_t size) {
+PreviewPicture preview_of(const at::Tensor& denoised, const ModelInfo& model, std::int64_t size) {
   if (denoised.dim() != 3) return {};
   at::Tensor latent = denoised;
   const std::int64_t longest = std::max(latent.size(1), latent.size(2));
@@ -50,7 +49,7 @@ PreviewPicture preview_of(const at::Tensor& denoised, const LatentColours& colou
     latent = at::adaptive_avg_pool2d(latent.unsqueeze(0),
                                      {smaller(latent.size(1)), smaller(latent.size(2))})[0];
   }
-  const at::Tensor values = colours_of(latent.to(at::kCPU, at::kFloat), colours);
+  const at::Tensor values = colours_of(latent.to(at::kCPU, at::kFloat), model);
   if (!values.defined()) return {};
   const at::Tensor bytes = at::nan_to_num(values)
                                .clamp(0.0, 1.0)

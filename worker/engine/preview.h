@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "shared/models/latent_colours.h"
+#include "shared/core/model_info.h"
 #include "shared/wire/messages.h"
 
 namespace pa {
@@ -21,7 +21,7 @@ struct PreviewPicture {
 /// longest side of `size`, if that is positive, and of kMaxPreviewSide.
 ///
 /// Empty if the latent has another rank, or as many channels as `colours` cannot be for.
-[[nodiscard]] PreviewPicture preview_of(const at::Tensor& denoised, const LatentColours& colours,
+[[nodiscard]] PreviewPicture preview_of(const at::Tensor& denoised, const ModelInfo& model,
                                         std::int64_t size);
 
 }  // namespace pa

@@ -346,7 +346,7 @@ void ShardRun::make_preview(std::int64_t row) {
   const int denoised = stage(trajectory).denoised;
   if (denoised < 0) return;
   PreviewPicture picture =
-      preview_of(slot(trajectory, denoised), replica_->colours, job_.body.preview.size);
+      preview_of(slot(trajectory, denoised), replica_->info, job_.body.preview.size);
   if (picture.rgb.empty()) return;
   departed_.emplace_back(PreviewMade{job_.shard, job_.samples[static_cast<std::size_t>(row)],
                                      trajectory.steps + 1, picture.width, picture.height,

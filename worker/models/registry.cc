@@ -153,7 +153,6 @@ Result<Replica> load_replica(const ModelFolder& folder, const Device& device,
       replica.network =
           make_network(folder.description, folder.info.sampling, replica.weights.get());
     }
-    replica.colours = folder.colours;
     PA_TRY(load_labels(folder, device, replica));
     return replica;
   });

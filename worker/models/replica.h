@@ -7,7 +7,6 @@
 #include <string>
 
 #include "shared/core/model_info.h"
-#include "shared/models/latent_colours.h"
 #include "worker/models/loras.h"
 #include "worker/models/network.h"
 #include "worker/models/weights.h"
@@ -24,7 +23,6 @@ struct Replica {
   std::unique_ptr<Network> network;
   Loras loras;                ///< Of the weights.
   double switch_seconds = 0;  ///< That the last change of its LoRAs took; 0: there was none.
-  LatentColours colours;
   std::map<std::string, LabelInputs> labels;  ///< The conditions that the model folder has by name.
 };
 

@@ -73,6 +73,19 @@ TEST(ContactSheet, DrawsLatentsAsTheMeanOfTheirChannels) {
   EXPECT_EQ(middle(*image, layout, 1), 179);
 }
 
+TEST(ContactSheet, DrawsLatentsInTheirColours) {
+  const std::array<float, 4> values{1, -1, 0, 4};  // Of two samples, two channels each.
+  SheetContents contents;
+  contents.spec = {"samples", DType::kF32, {2, 2, 1, 1}};
+  contents.bytes = std::as_bytes(std::span(values));
+  contents.colours = {0.5, 0, 0, 0.25, 0, 0, 0.125, 1, 1};
+  const auto image = draw_contact_sheet(contents);
+  ASSERT_TRUE(image.ok());
+  const SheetLayout layout = layout_sheet(2, 1, 1, 0);
+  EXPECT_EQ(middle(*image, layout, 0), 159);  // 0.5 + 0.25 - 0.125
+  EXPECT_EQ(middle(*image, layout, 1), 255);  // 0.5 + 4 * 0.125
+}
+
 TEST(ContactSheet, ReadsHalfPrecisionAndSurvivesWhatIsNoNumber) {
   const std::array<std::uint16_t, 3> halves{0x3C00, 0xBC00, 0x7E00};  // 1, -1, NaN
   SheetContents contents;

@@ -12,11 +12,11 @@ int at_pixel(const PreviewPicture& picture, std::int64_t y, std::int64_t x, std:
 }
 
 TEST(Preview, OfPixelsIsThePicture) {
-  LatentColours colours;
-  colours.pixel_min = -1;
-  colours.pixel_max = 1;
+  ModelInfo model;
+  model.pixel_min = -1;
+  model.pixel_max = 1;
   const at::Tensor latent = at::tensor({-1.0F, 0.0F, 1.0F, 5.0F}).reshape({1, 2, 2});
-  const PreviewPicture picture = preview_of(latent, colours, 0);
+  const PreviewPicture picture = preview_of(latent, model, 0);
   ASSERT_EQ(picture.rgb.size(), 12U);
   EXPECT_EQ(at_pixel(picture, 0, 0, 0), 0);
   EXPECT_EQ(at_pixel(picture, 0, 1, 2), 128);
@@ -25,16 +25,15 @@ TEST(Preview, OfPixelsIsThePicture) {
 }
 
 TEST(Preview, OfALatentGoesByFactors) {
-  LatentColours colours;
-  colours.factors = {{1.0, 0.0, 0.0}, {0.0, 0.5, 0.0}};
-  colours.bias = {0.0, 0.0, 1.0};
+  ModelInfo model;
+  model.colours = {0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.5, 0.0};
   const at::Tensor latent = at::ones({2, 1, 1});
-  const PreviewPicture picture = preview_of(latent, colours, 0);
+  const PreviewPicture picture = preview_of(latent, model, 0);
   EXPECT_EQ(at_pixel(picture, 0, 0, 0), 255);
   EXPECT_EQ(at_pixel(picture, 0, 0, 1), 128);
   EXPECT_EQ(at_pixel(picture, 0, 0, 2), 255);
-  EXPECT_TRUE(preview_of(at::ones({3, 1, 1}), colours, 0).rgb.empty());
-  EXPECT_TRUE(preview_of(at::ones({4}), colours, 0).rgb.empty());
+  EXPECT_TRUE(preview_of(at::ones({3, 1, 1}), model, 0).rgb.empty());
+  EXPECT_TRUE(preview_of(at::ones({4}), model, 0).rgb.empty());
 }
 
 TEST(Preview, OfAnUnknownLatentIsGrey) {
