@@ -1,5 +1,7 @@
 // pa bench devices: one request on every worker by itself, with more and more samples in a pass.
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -94,6 +96,7 @@ int measure_all(const BenchDevicesCommand& command, const PreparedRequest& prepa
   bool any = false;
   for (const WorkerStatus& worker : status->workers) {
     if (worker.state != "live" || !has_model(worker, prepared.request.model)) continue;
+    if (::isatty(STDERR_FILENO) == 1) std::fprintf(stderr, "%s ...\n", worker.name.c_str());
     // The first time loads the model and wakes the device.
     if (const auto first = measure(client, prepared, worker, 1); !first.ok())
       return fail(first.error());
