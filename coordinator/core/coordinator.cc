@@ -22,7 +22,9 @@ std::size_t wire_bytes(const WorkerStatus& row) {
     bytes += kKeys + model.name.size() + model.identity.size() + model.family.size();
     for (const InputSpec& input : model.inputs) bytes += kKeys / 4 + input.name.size();
     for (const std::string& label : model.labels) bytes += label.size() + 5;
+    bytes += 9 * model.colours.size();
   }
+  for (const std::string& model : row.loaded) bytes += model.size() + 5;
   return bytes;
 }
 

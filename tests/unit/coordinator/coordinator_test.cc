@@ -629,6 +629,37 @@ TEST(Coordinator, TheReportOfTheLargestRequestFitsAMessage) {
   EXPECT_LT(encode(*h.last<Done>()).size(), std::size_t{900} << 10);
 }
 
+TEST(Coordinator, WhoseFileOfALoraDiffersGetsNoneOfItsRequests) {
+  Harness h;
+  for (std::uint64_t n = 1; n <= 3; ++n) {
+    Hello hello;
+    hello.boot = n;
+    hello.name = "w" + std::to_string(n);
+    ModelInfo model;
+    model.name = "noop";
+    model.family = "noop";
+    model.identity = "sha256:0";
+    model.loras = {{"style", n == 2 ? "sha256:2" : "sha256:1"}};
+    hello.models = {model};
+    h.feed(event::FromWorker{PeerId{100 + n}, false, hello, ""});
+    h.feed(event::FromWorker{PeerId{200 + n}, true, Attach{h.last<Welcome>()->worker, n}, ""});
+  }
+  Submit submit;
+  submit.request = RequestId{0, 1};
+  Request request;
+  request.model = "noop";
+  request.samples = 64;
+  request.latent_shape = {1, 1, 4};
+  request.schedule = ScheduleSpec{};
+  request.loras = {{"style", 1.0}};
+  h.feed(event::Submitted{PeerId{1}, submit, request});
+  h.feed(event::Journaled{submit.request, {}, {}});
+  for (int i = 0; i < 100; ++i) h.advance(1ms);
+  EXPECT_FALSE(h.assigns(1).empty());
+  EXPECT_TRUE(h.assigns(2).empty());
+  EXPECT_FALSE(h.assigns(3).empty());
+}
+
 TEST(Coordinator, ShutdownFinishesWhatRunsAndThenExits) {
   Harness h;
   h.join(1, 1);
@@ -662,6 +693,7 @@ TEST(Coordinator, TheStatusOfAThousandWorkersComesInPartsThatFitMessages) {
       model.identity = "sha256:" + std::string(64, 'a');
       model.family = "flux";
       model.inputs = {{"context", DType::kBF16, {-1, 4096}, true}, {"y", DType::kBF16, {768}}};
+      model.colours.assign(51, 0.1);
       hello.models.push_back(model);
     }
     harness.feed(event::FromWorker{PeerId{n}, false, hello});
