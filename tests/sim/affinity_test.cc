@@ -86,7 +86,7 @@ TEST_F(AffinitySim, APlanSaysWhoHasToLoad) {
   const RequestId third = sim_->submit({.samples = 1, .steps = 20, .model = "sim"});
   ASSERT_TRUE(sim_->run_until_idle(5min));
   expect_right({first, second, third});
-  const std::vector<PlanShare>& plan = sim_->notes<note::RequestAccepted>().back().plan;
+  const std::vector<PlanShare> plan = sim_->notes<note::RequestAccepted>().back().plan;
   ASSERT_EQ(plan.size(), 2U);
   const PlanShare& idle = plan[0].samples == 0 ? plan[0] : plan[1];
   EXPECT_THAT(idle.reason, ::testing::HasSubstr("its model loaded first, in 4"));
