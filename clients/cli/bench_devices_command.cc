@@ -12,6 +12,7 @@
 #include "clients/cli/exit_code.h"
 #include "clients/cli/prepared_request.h"
 #include "clients/cli/table.h"
+#include "clients/cli/worker_models.h"
 #include "clients/cpp/client.h"
 #include "shared/io/request_json.h"
 #include "shared/wire/buffer_pool.h"
@@ -23,26 +24,19 @@ constexpr Duration kAnswerLimit = std::chrono::seconds{10};
 constexpr std::int64_t kUsualSamples = 8;
 constexpr std::int64_t kUsualSteps = 4;  ///< Enough to tell passes from what is around them.
 
-/// Steps over `samples` samples at a time on one worker.
-struct Measurement {
-  std::string worker;
-  std::string device;
-  std::string device_name;
-  std::int64_t samples = 0;
-  double step_seconds = 0;  ///< Of all of them together.
-};
-
 std::string number(double value) {
   std::array<char, 32> text{};
   (void)std::snprintf(text.data(), text.size(), "%.3g", value);
   return text.data();
 }
 
-/// Runs the request on one worker alone.
-Result<Measurement> measure(Client& client, const PreparedRequest& prepared,
-                            const WorkerStatus& worker, std::int64_t samples) {
+/// Runs the request on one worker alone, `samples` samples at a time.
+///
+/// returns       seconds that a step of all of these takes.
+Result<double> measure(Client& client, const PreparedRequest& prepared, const std::string& worker,
+                       std::int64_t samples) {
   Request request = prepared.request;
-  request.workers = {worker.name};
+  request.workers = {worker};
   request.max_rows = samples * rows_per_sample(request);
   Submission submission = prepared.submission;
   submission.id = make_request_id();
@@ -59,31 +53,23 @@ Result<Measurement> measure(Client& client, const PreparedRequest& prepared,
   callbacks.on_shared_result = [&](const Accepted&, Buffer shared) { result = std::move(shared); };
   PA_ASSIGN(const Outcome outcome, client.run(std::move(submission), std::move(callbacks)));
   client.acknowledge(id);
-  Measurement measured{worker.name, worker.device, worker.device_name, samples, 0};
+  double seconds = 0;
   std::int64_t steps = 0;
   for (const SampleReport& sample : outcome.done.samples) {
     if (sample.failed) return sample.error;
-    measured.step_seconds += sample.seconds;
+    seconds += sample.seconds;
     steps += sample.steps;
   }
-  measured.step_seconds *=
-      static_cast<double>(samples) / static_cast<double>(std::max<std::int64_t>(steps, 1));
-  return measured;
+  return seconds * static_cast<double>(samples) /
+         static_cast<double>(std::max<std::int64_t>(steps, 1));
 }
 
-bool has_model(const WorkerStatus& worker, const std::string& name) {
-  return std::any_of(worker.models.begin(), worker.models.end(), [&](const ModelInfo& model) {
-    return model.name == name || model.identity == name;
-  });
-}
-
-void print_line(const Measurement& measured) {
-  const nlohmann::ordered_json line{
-      {"worker", measured.worker},
-      {"device", measured.device},
-      {"samples", measured.samples},
-      {"step_seconds", measured.step_seconds},
-      {"steps_per_second", static_cast<double>(measured.samples) / measured.step_seconds}};
+void print_line(const WorkerStatus& worker, std::int64_t samples, double seconds) {
+  const nlohmann::ordered_json line{{"worker", worker.name},
+                                    {"device", worker.device},
+                                    {"samples", samples},
+                                    {"step_seconds", seconds},
+                                    {"steps_per_second", static_cast<double>(samples) / seconds}};
   std::printf("%s\n", line.dump().c_str());
   std::fflush(stdout);
 }
@@ -95,22 +81,22 @@ int measure_all(const BenchDevicesCommand& command, const PreparedRequest& prepa
   Table table({"WORKER", "DEVICE", "SAMPLES", "STEP", "STEPS/S", "HARDWARE"});
   bool any = false;
   for (const WorkerStatus& worker : status->workers) {
-    if (worker.state != "live" || !has_model(worker, prepared.request.model)) continue;
+    if (worker.state != "live" || model_of(worker, prepared.request.model) == nullptr) continue;
     if (::isatty(STDERR_FILENO) == 1) std::fprintf(stderr, "%s ...\n", worker.name.c_str());
     // The first time loads the model and wakes the device.
-    if (const auto first = measure(client, prepared, worker, 1); !first.ok())
+    if (const auto first = measure(client, prepared, worker.name, 1); !first.ok())
       return fail(first.error());
     for (std::int64_t samples = 1; samples <= prepared.request.samples; samples *= 2) {
-      const auto measured = measure(client, prepared, worker, samples);
-      if (!measured.ok()) return fail(measured.error());
+      const Result<double> seconds = measure(client, prepared, worker.name, samples);
+      if (!seconds.ok()) return fail(seconds.error());
       any = true;
       if (command.json) {
-        print_line(*measured);
+        print_line(worker, samples, *seconds);
         continue;
       }
-      const double rate = static_cast<double>(samples) / measured->step_seconds;
+      const double rate = static_cast<double>(samples) / *seconds;
       table.add({worker.name, worker.device, std::to_string(samples),
-                 number(1e3 * measured->step_seconds) + " ms", number(rate), worker.device_name});
+                 number(1e3 * *seconds) + " ms", number(rate), worker.device_name});
     }
   }
   if (!any) return fail(unavailable("no live worker has a model '" + prepared.request.model + "'"));

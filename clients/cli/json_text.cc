@@ -1,15 +1,12 @@
 #include "clients/cli/json_text.h"
 
-#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "clients/cli/worker_models.h"
+
 namespace pa::cli {
 namespace {
-
-bool is_among(const std::vector<std::string>& names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
 
 using Json = nlohmann::ordered_json;
 
@@ -102,7 +99,7 @@ std::string models_json(const ClusterStatus& status) {
                  {"workers", Json::array()}, {"loaded", Json::array()}};
       }
       entry["workers"].push_back(worker.name);
-      if (is_among(worker.loaded, model.name)) entry["loaded"].push_back(worker.name);
+      if (has_loaded(worker, model.name)) entry["loaded"].push_back(worker.name);
     }
   }
   Json list = Json::array();

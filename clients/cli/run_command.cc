@@ -15,6 +15,7 @@
 #include "clients/cli/json_text.h"
 #include "clients/cli/prepared_request.h"
 #include "clients/cli/progress.h"
+#include "clients/cli/worker_models.h"
 #include "clients/cpp/client.h"
 #include "clients/cpp/request_file.h"
 #include "clients/cpp/result_file.h"
@@ -111,9 +112,7 @@ std::optional<ModelInfo> model_info(Client& client, const std::string& model) {
   const auto status = client.status(kAnswerLimit);
   if (!status.ok()) return std::nullopt;
   for (const WorkerStatus& worker : status->workers) {
-    for (const ModelInfo& info : worker.models) {
-      if (info.name == model || info.identity == model) return info;
-    }
+    if (const ModelInfo* info = model_of(worker, model)) return *info;
   }
   return std::nullopt;
 }

@@ -13,6 +13,7 @@
 #include "clients/cli/json_text.h"
 #include "clients/cli/progress.h"
 #include "clients/cli/table.h"
+#include "clients/cli/worker_models.h"
 #include "clients/cpp/client.h"
 #include "clients/cpp/result_report.h"
 #include "shared/core/units.h"
@@ -20,10 +21,6 @@
 
 namespace pa::cli {
 namespace {
-
-bool is_among(const std::vector<std::string>& names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
 
 constexpr Duration kAnswerLimit = std::chrono::seconds{5};
 constexpr Duration kPause = std::chrono::milliseconds{200};
@@ -77,7 +74,7 @@ void print_models(const ClusterStatus& status) {
       Entry& entry = models[{model.name, model.identity}];
       entry.info = &model;
       entry.workers += (entry.workers.empty() ? "" : ",") + worker.name;
-      if (is_among(worker.loaded, model.name))
+      if (has_loaded(worker, model.name))
         entry.loaded += (entry.loaded.empty() ? "" : ",") + worker.name;
     }
   }

@@ -20,7 +20,7 @@ struct PreviewPicture {
 /// What a denoised latent [C, H, W] F32 roughly looks like, pixel for pixel; averaged down to a
 /// longest side of `size`, if that is positive, and of kMaxPreviewSide.
 ///
-/// Empty if the latent has another rank, or as many channels as `colours` cannot be for.
+/// Empty if the latent has another rank, or other channels than the model's colours are for.
 [[nodiscard]] PreviewPicture preview_of(const at::Tensor& denoised, const ModelInfo& model,
                                         std::int64_t size);
 

@@ -11,6 +11,15 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
+Request sample_request(std::int64_t samples) {
+  Request request;
+  request.model = "noop";
+  request.samples = samples;
+  request.latent_shape = {1, 1, 4};
+  request.schedule = ScheduleSpec{};
+  return request;
+}
+
 /// Feeds a coordinator and remembers what it wants done.
 class Harness {
  public:
@@ -602,11 +611,7 @@ TEST(Coordinator, TheReportOfTheLargestRequestFitsAMessage) {
   h.join(1, 1, /*credit=*/4096);
   Submit submit;
   submit.request = RequestId{0, 1};
-  Request request;
-  request.model = "noop";
-  request.samples = 4096;
-  request.latent_shape = {1, 1, 4};
-  request.schedule = ScheduleSpec{};
+  Request request = sample_request(4096);
   request.scheduling = Scheduling::kStatic;
   request.partial = true;
   h.feed(event::Submitted{PeerId{1}, submit, request});
@@ -646,11 +651,7 @@ TEST(Coordinator, WhoseFileOfALoraDiffersGetsNoneOfItsRequests) {
   }
   Submit submit;
   submit.request = RequestId{0, 1};
-  Request request;
-  request.model = "noop";
-  request.samples = 64;
-  request.latent_shape = {1, 1, 4};
-  request.schedule = ScheduleSpec{};
+  Request request = sample_request(64);
   request.loras = {{"style", 1.0}};
   h.feed(event::Submitted{PeerId{1}, submit, request});
   h.feed(event::Journaled{submit.request, {}, {}});
