@@ -184,7 +184,7 @@ void read_colours(YamlMap preview, ModelInfo& info) {
   if (!factors) return;
   const std::vector<YamlValue> channels = factors->list();
   if (!info.latent.empty() && info.latent[0] >= 0 && std::ssize(channels) != info.latent[0]) {
-    factors->reject("expected one of each of the latent's " + std::to_string(info.latent[0]) +
+    factors->reject("expected one for each of the latent's " + std::to_string(info.latent[0]) +
                     " channels, found " + std::to_string(channels.size()));
   }
   info.colours.assign(bias.begin(), bias.end());

@@ -47,6 +47,18 @@ TEST_F(ModelFolderTest, ReadsTheYaml) {
   EXPECT_EQ(info.pixel_max, 1.0);
 }
 
+TEST_F(ModelFolderTest, ReadsTheColoursOfLatents) {
+  const std::string latent = "family: noop\nlatent: {channels: 2}\n";
+  EXPECT_THAT(read(latent)->info.colours, ::testing::IsEmpty());
+  EXPECT_THAT(read(latent + "preview: {factors: [[1, 2, 3], [4, 5, 6]]}\n")->info.colours,
+              ElementsAre(0.5, 0.5, 0.5, 1, 2, 3, 4, 5, 6));
+  EXPECT_THAT(
+      read(latent + "preview: {bias: [0, 1, 2], factors: [[1, 2, 3], [4, 5, 6]]}\n")->info.colours,
+      ElementsAre(0, 1, 2, 1, 2, 3, 4, 5, 6));
+  EXPECT_THAT(error_of(latent + "preview: {factors: [[1, 2, 3]]}\n"),
+              HasSubstr("expected one for each of the latent's 2 channels, found 1"));
+}
+
 TEST_F(ModelFolderTest, ReadsSigmasOfEveryType) {
   const auto sampling = [&](const std::string& text) { return read(text)->info.sampling; };
   EXPECT_EQ(sampling("family: noop\nprediction: edm\n"
