@@ -130,6 +130,14 @@ struct Receive {
   bool ask = false;
   std::vector<Range> places = {};  ///< Of the buffer, that the peer may write to; empty: all.
   std::vector<Range> have = {};    ///< Of the stream, that is in the buffer already.
+  std::uint64_t base = 0;          ///< The place that the peer names where the buffer begins.
+};
+/// Copy all of a buffer into another.
+struct Copy {
+  BufferId from;
+  BufferId to;
+  std::uint64_t offset = 0;  ///< In `to`.
+  RequestId request;         ///< Whom event::NoMemory concerns.
 };
 /// Copy the tensor that is kept here, as the Submitted event said, to its place.
 struct FillIn {
@@ -294,6 +302,15 @@ struct SampleMoved {
   std::int64_t steps = 0;
   double seconds = 0;  ///< From leaving to the arrival of its state.
 };
+/// A running sample is begun again on an idle worker too, since its own does not get on.
+struct SampleHedged {
+  RequestId request;
+  std::int64_t sample = 0;
+  std::string from;
+  std::string to;
+  std::int64_t steps = 0;        ///< That it had done.
+  std::int64_t saved_steps = 0;  ///< Of them, which are not done again.
+};
 /// Workers kept being lost with a sample.
 struct SampleGivenUp {
   RequestId request;
@@ -317,13 +334,13 @@ using Note =
     std::variant<note::WorkerJoined, note::WorkerState, note::WorkerRefused, note::RequestAccepted,
                  note::RequestRefused, note::RequestFinished, note::ShardAssigned, note::ShardKept,
                  note::ShardLost, note::CheckpointTaken, note::SamplesFinished, note::JournalFailed,
-                 note::RequestRecovered, note::SampleMoved, note::SampleGivenUp, note::DeviceSlow,
-                 note::ProtocolError>;
+                 note::RequestRecovered, note::SampleMoved, note::SampleHedged, note::SampleGivenUp,
+                 note::DeviceSlow, note::ProtocolError>;
 
 using Action =
     std::variant<action::Send, action::Allocate, action::AdoptSegment, action::Freeze,
                  action::Release, action::Receive, action::Expect, action::StartSending,
-                 action::Append, action::Close, action::ForgetPeer, action::FillIn,
+                 action::Append, action::Close, action::ForgetPeer, action::FillIn, action::Copy,
                  action::KeepBlobs, action::JournalRequest, action::JournalSamples,
                  action::JournalOutcome, action::JournalErase, action::Restore, action::Exit, Note>;
 

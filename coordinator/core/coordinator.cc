@@ -258,6 +258,10 @@ void Coordinator::check_invariants() const {
     PA_CHECK(ready_.contains(id) == !job.queue.empty());
     for (const Sample& sample : job.samples) {
       if (sample.move.value != 0) PA_CHECK(moves_.contains(sample.move));
+      if (sample.late.value != 0) {
+        PA_CHECK(sample.state == SampleState::kWaiting || sample.state == SampleState::kAssigned);
+        PA_CHECK(shards_.at(sample.late).late.contains(&sample - job.samples.data()));
+      }
       if (!sample.strikes.empty()) PA_CHECK(!job.active() || struck_.contains(id));
     }
     for (const auto& [worker, samples] : job.planned) {
@@ -274,6 +278,10 @@ void Coordinator::check_invariants() const {
       for (const std::int64_t sample : found->second.open) {
         PA_CHECK(job.samples[static_cast<std::size_t>(sample)].state == SampleState::kAssigned);
       }
+      for (const auto& [sample, copy] : found->second.late) {
+        PA_CHECK(job.samples[static_cast<std::size_t>(sample)].late == shard);
+      }
+      if (found->second.aside.value != 0) bytes += job.admitted.result_row_bytes;
       shards_of_jobs.insert(shard);
     }
     if (job.active()) {
@@ -312,16 +320,20 @@ void Coordinator::check_invariants() const {
   PA_CHECK(active == active_);
   for (const auto& [id, worker] : workers_.all()) {
     std::int64_t assigned = 0;
+    std::int64_t hedged = 0;
     for (const ShardId shard : worker.shards) {
       const auto found = shards_.find(shard);
-      PA_CHECK(found != shards_.end() && found->second.worker == id);
+      PA_CHECK(found != shards_.end() && found->second.worker == id && !found->second.is_over());
       assigned += std::ssize(found->second.open);
+      hedged += std::ssize(found->second.late);
     }
-    PA_CHECK(assigned == worker.assigned);
-    PA_CHECK(assigned + worker.inbound <= most_samples(worker));
+    PA_CHECK(assigned == worker.assigned && hedged == worker.hedged);
+    PA_CHECK(worker.held() <= most_samples(worker));
+    PA_CHECK(worker.late == late_.contains(id));
     PA_CHECK(worker.lone.value == 0 || worker.shards == std::set<ShardId>{worker.lone});
     PA_CHECK(worker.leaving == leaving[id] && worker.inbound == inbound[id]);
   }
+  for (const WorkerId id : late_) PA_CHECK(workers_.all().contains(id));
   PA_CHECK(lost_.size() <= kLostWorkersRemembered);
 }
 

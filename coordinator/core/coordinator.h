@@ -131,6 +131,7 @@ class Coordinator {
   void send_pieces(const Worker& worker, const Shard& shard, const std::vector<Piece>& pieces,
                    std::uint64_t window);
   void drop_shard(ShardId id);
+  [[nodiscard]] ShardId shard_of(const Job& job, std::int64_t number) const;
   void end_if_complete(Job& job);
 
   // Samples whose worker was lost, and those that it may have been lost for: coordinator_losses.cc
@@ -218,6 +219,7 @@ class Coordinator {
   [[nodiscard]] std::optional<TimePoint> next_schedule() const;
   void sample_ended(Worker& worker);
   void learn(Worker& worker, const WorkerProgress& progress);
+  void pass_ended(Worker& worker);
   void check_overdue(Worker& worker, Duration busy_for);
   void mark_urgent(const View& now);
 
@@ -227,10 +229,27 @@ class Coordinator {
   [[nodiscard]] const Shard* incoming(const Worker& worker) const;
   [[nodiscard]] bool is_at_hand(const Worker& worker, const Job& job) const;
   [[nodiscard]] bool may_change(const Worker& worker, const Job& job, double load) const;
-  [[nodiscard]] bool leaves_to_others(const Worker& worker, const Job& job, double load);
+  [[nodiscard]] double seconds_to_take(const Job& job);
+  void prefetch(const Job& job);
+
+  // Samples of late workers that are begun again elsewhere: coordinator_hedges.cc
+  [[nodiscard]] bool may_be_hedged(const Job& job, const Shard& shard, std::int64_t number) const;
+  void hedge_on_their_way(const Worker& late);
+  void hedge_on_idle(const Worker& late);
+  void begin_copy(Job& job, Shard& shard, std::int64_t number, Worker& to);
+  void take_back(Shard& shard, std::int64_t number);
+  void forget_late_copy(Shard& shard, std::int64_t number);
+  void lose_late_copy(ShardId id);
+  [[nodiscard]] double step_seconds(const Job& job, const Worker& worker);
+  [[nodiscard]] bool is_ahead(const Job& job, const Worker& late, std::int64_t number,
+                              const LateCopy& copy);
+  void settle_late(Worker& worker);
+  void ask_for_late_copies(const Worker& worker);
+  [[nodiscard]] bool late_copy_left(Shard& shard, const Yielded& message);
 
   // Running samples that leave: coordinator_moves.cc
   void ask_to_leave(Job& job, std::int64_t number, WorkerId to);
+  void begin_move(Job& job, std::int64_t number, ShardId shard, WorkerId to, ShardId id);
   void ask_again(const Worker& worker);
   void on_yielded(Worker& worker, const Yielded& message);
   void complete_move(ShardId id);
@@ -278,6 +297,7 @@ class Coordinator {
   void heard(Worker& worker);
   void lose_worker(WorkerId id, const std::string& reason, Blame blame);
   [[nodiscard]] bool is_hung(const Worker& worker, Duration busy_for);
+  [[nodiscard]] Duration lease_of(const Worker& worker);
   void expel(Worker& worker, Duration busy_for);
   void set_state(Worker& worker, WorkerState state, const std::string& reason);
   [[nodiscard]] double weight_of(const Hello& hello) const;
@@ -342,6 +362,7 @@ class Coordinator {
   std::set<WorkerId> hungry_;     ///< Workers that may have room.
   std::set<RequestId> struck_;    ///< Jobs with samples that workers were lost with.
   std::set<RequestId> alone_;     ///< Those of them with samples that wait to run alone.
+  std::set<WorkerId> late_;       ///< Workers that are late.
   WorkerId kept_free_;            ///< Gets nothing, so that one of these can run on it; or 0.
   std::map<ShardId, Move> moves_;
   std::map<ShardId, Saving> saves_;

@@ -1,6 +1,7 @@
 // Work goes where its model is in memory, unless that keeps it waiting for too long. docs/scheduling.md.
 
 #include <algorithm>
+#include <limits>
 
 #include "coordinator/core/coordinator.h"
 
@@ -66,18 +67,31 @@ bool Coordinator::may_change(const Worker& worker, const Job& job, double load) 
   return to_seconds(now_ - worker.changed_at) > (is_served ? kPatienceServed : kPatience) * load;
 }
 
-/// Whether devices that have the job's model in memory are about to take all that is queued of it anyway, before
-/// `worker` could begin.
-bool Coordinator::leaves_to_others(const Worker& worker, const Job& job, double load) {
-  double rate = 0;  // Samples a second of those that have it.
+/// Lets workers that are busy with other models read this one's files ahead, if they are to load it at all.
+void Coordinator::prefetch(const Job& job) {
+  const double others = seconds_to_take(job);
+  for (auto& [id, worker] : workers_.all()) {
+    if (worker.held() == 0 || worker.prefetched == job.request.model) continue;
+    if (!takes(worker, job) || is_at_hand(worker, job)) continue;
+    if (others < load_wait(worker, job)) continue;
+    worker.prefetched = job.request.model;
+    send(worker.control, Prefetch{job.request.model});
+  }
+}
+
+/// Seconds until devices that have the job's model in memory have taken all that is queued of it; infinite if there are
+/// none. Who could begin only later leaves it to them.
+double Coordinator::seconds_to_take(const Job& job) {
+  double rate = 0;  // Samples a second.
   for (const auto& [id, other] : workers_.all()) {
-    if (id == worker.id || !takes(other, job) || !is_at_hand(other, job)) continue;
+    if (!takes(other, job) || !is_at_hand(other, job)) continue;
     const StepCost cost = step_cost(other, job, weight_part(other));
     const double places = static_cast<double>(cost.places);
     rate += places / (cost.seconds[static_cast<std::size_t>(cost.places) - 1] *
                       static_cast<double>(job.admitted.steps_per_sample));
   }
-  return rate > 0 && static_cast<double>(job.queue.size()) / rate < load;
+  return rate > 0 ? static_cast<double>(job.queue.size()) / rate
+                  : std::numeric_limits<double>::infinity();
 }
 
 }  // namespace pa

@@ -43,6 +43,13 @@ void Coordinator::lose_shard(ShardId id, const std::string& reason, Blame blame)
   tell(note::ShardLost{shard.request, id, worker.hello.name, std::ssize(shard.open), reason, saved,
                        lost});
   drop_shard(id);
+  if (blame == Blame::kSamples) {
+    for (const auto& [i, copy] : shard.late) {
+      job.samples[static_cast<std::size_t>(i)].strikes.push_back(
+          {worker.hello.name, worker.hello.boot, reason});
+      struck_.insert(job.id);
+    }
+  }
   for (const std::int64_t i : shard.open) {
     Sample& sample = job.samples[static_cast<std::size_t>(i)];
     sample.state = SampleState::kWaiting;
@@ -53,7 +60,9 @@ void Coordinator::lose_shard(ShardId id, const std::string& reason, Blame blame)
       sample.strikes.push_back({worker.hello.name, worker.hello.boot, reason});
       struck_.insert(job.id);
     }
-    if (is_to_be_quarantined(sample)) {
+    if (sample.late.value != 0) {
+      job.unplaced.push_back(i);  // A late worker has it too, and may end it yet.
+    } else if (is_to_be_quarantined(sample)) {
       fail_sample(job, i, worker,
                   {Code::kWorkerLost,
                    "sample " + std::to_string(i) + " is given up: workers were lost with it " +
@@ -117,10 +126,10 @@ Worker* Coordinator::worker_for_alone(const Job& job, const Sample& sample) {
   Worker* best = nullptr;
   const auto rank = [&](const Worker& worker) {
     const bool again = of_one && worker.hello.name == sample.strikes.front().worker;
-    return std::tuple(again, worker.assigned + worker.inbound, worker.id);
+    return std::tuple(again, worker.held(), worker.id);
   };
   for (auto& [id, worker] : workers_.all()) {
-    if (worker.lone.value != 0 || !can_run(worker, job)) continue;
+    if (worker.lone.value != 0 || worker.is_stuck() || !can_run(worker, job)) continue;
     if (best == nullptr || rank(worker) < rank(*best)) best = &worker;
   }
   return best;
@@ -143,7 +152,7 @@ void Coordinator::run_alone() {
         if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
         break;
       }
-      if (worker->assigned + worker->inbound > 0) {
+      if (worker->held() > 0) {
         if (kept_free_.value == 0) kept_free_ = worker->id;
         break;
       }

@@ -13,24 +13,28 @@ constexpr Duration kYieldAgain = std::chrono::milliseconds{500};
 }  // namespace
 
 void Coordinator::ask_to_leave(Job& job, std::int64_t number, WorkerId to) {
+  const ShardId shard = shard_of(job, number);
+  const ShardId id{++last_shard_};
+  begin_move(job, number, shard, to, id);
+  send(workers_.find(shards_.at(shard).worker)->control, Yield{shard, number, id});
+}
+
+void Coordinator::begin_move(Job& job, std::int64_t number, ShardId shard, WorkerId to,
+                             ShardId id) {
   Sample& sample = job.samples[static_cast<std::size_t>(number)];
   Worker& from = *workers_.find(sample.at);
   Move move;
-  move.id = ShardId{++last_shard_};
+  move.id = id;
   move.request = job.id;
   move.sample = number;
+  move.shard = shard;
   move.from = from.id;
   move.to = to;
   move.asked_at = now_;
-  for (const ShardId id : from.shards) {
-    if (shards_.at(id).request == job.id && shards_.at(id).open.contains(number)) move.shard = id;
-  }
-  PA_CHECK(move.shard.value != 0);
   sample.move = move.id;
   ++from.leaving;
   hungry_.insert(from.id);
   if (Worker* target = workers_.find(to)) ++target->inbound;
-  send(from.control, Yield{move.shard, number, move.id});
   moves_.emplace(move.id, move);
 }
 
@@ -69,6 +73,11 @@ void Coordinator::on_yielded(Worker& worker, const Yielded& message) {
   Shard* const shard = find(message.shard);
   if (shard == nullptr || shard->worker != worker.id)
     return send(worker.control, Revoke{message.shard});
+  if (shard->late.contains(message.sample)) {
+    const bool is_on_the_move = late_copy_left(*shard, message);
+    pass_ended(worker);
+    if (!is_on_the_move) return;
+  }
   const auto found = moves_.find(message.move);
   if (found == moves_.end() || found->second.buffer.value != 0) return;  // told again
   Move& move = found->second;
@@ -114,10 +123,10 @@ void Coordinator::complete_move(ShardId id) {
   --sample.attempts;  // It is the same attempt that goes on.
   enqueue(job, move.sample);
   Worker* const to = workers_.find(move.to);
-  const bool goes = to != nullptr && takes(*to, job) && !is_static(job);
+  const bool goes = to != nullptr && !to->is_stuck() && takes(*to, job) && !is_static(job);
   tell(note::SampleMoved{job.id, move.sample, from.hello.name, goes ? to->hello.name : "",
                          move.steps, to_seconds(now_ - move.left_at)});
-  if (shard.open.empty()) drop_shard(shard.id);
+  if (shard.is_over()) drop_shard(shard.id);
   if (!goes && measured_.contains(job.id)) charge(job, move.sample, -1);
   if (goes) {
     dequeue(job, move.sample);

@@ -69,7 +69,7 @@ std::vector<std::int64_t> Coordinator::adopt(Worker& worker, const OfferedShard&
   std::int64_t steps = 0;
   for (const OfferedSample& held : offer.held) {
     if (!std::binary_search(offer.samples.begin(), offer.samples.end(), held.sample)) continue;
-    if (worker.assigned + worker.inbound >= most_samples(worker)) break;
+    if (worker.held() >= most_samples(worker)) break;
     Sample& sample = job->samples[static_cast<std::size_t>(held.sample)];
     if (sample.state == SampleState::kAssigned && held.done) give_up_copy(*job, held.sample);
     if (sample.state != SampleState::kWaiting) continue;

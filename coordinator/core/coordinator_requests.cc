@@ -258,6 +258,7 @@ void Coordinator::accept(Job& job) {
   send_accepted(job);
   if (!job.result_shared || !job.client_shares) stream_result(job, 0);
   place(job);
+  prefetch(job);
 }
 
 void Coordinator::characterise(Job& job) {

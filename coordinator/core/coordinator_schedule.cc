@@ -23,6 +23,9 @@ constexpr double kMoveGain = 2;
 constexpr double kOverdue = 2;
 /// Passes that are late by less than this are not looked at.
 constexpr double kShortest = 0.2;
+/// A pass that takes so many times what it should, and so long, may as well never end.
+constexpr double kLate = 3;
+constexpr double kShortestLate = 1;
 /// A device that is so much slower than believed is told of.
 constexpr double kSlow = 2;
 
@@ -120,9 +123,13 @@ void Coordinator::apply(const View& now, const LevelPlan& plan, bool anew) {
     if ((sample.left - 1) * pass <= kMoveGain * move_seconds_) continue;
     const WorkerId target = to < 0 ? WorkerId{0} : now.workers[static_cast<std::size_t>(to)];
     if (const Worker* full = workers_.find(target);
-        full != nullptr && full->assigned + full->inbound >= most_samples(*full))
+        full != nullptr && (full->is_stuck() || full->held() >= most_samples(*full)))
       continue;
     ask_to_leave(*job, number, target);
+  }
+  for (const WorkerId id : now.workers) {
+    const Worker& worker = *workers_.find(id);
+    if (worker.late) hedge_on_their_way(worker);
   }
 }
 
@@ -171,7 +178,7 @@ bool Coordinator::is_planned(const Worker& worker, const Job& job) {
 std::int64_t Coordinator::places_for(const Worker& worker, const Job& job) {
   if (is_planned(worker, job)) return worker.places;
   const double load = is_at_hand(worker, job) ? 0 : load_wait(worker, job);
-  if (load > 0 && !may_change(worker, job, load) && leaves_to_others(worker, job, load)) return 0;
+  if (load > 0 && !may_change(worker, job, load) && seconds_to_take(job) < load) return 0;
   return step_cost(worker, job, weight_part(worker)).places;
 }
 
@@ -187,11 +194,11 @@ void Coordinator::charge(Job& job, std::int64_t number, double sign) {
 }
 
 void Coordinator::feed_worker(Worker& worker) {
-  if (worker.state != WorkerState::kLive || kept_from_others(worker)) return;
+  if (worker.state != WorkerState::kLive || worker.is_stuck() || kept_from_others(worker)) return;
   const std::int64_t most = most_samples(worker);
   std::map<RequestId, std::vector<std::int64_t>> given;
-  std::int64_t held = worker.assigned - worker.leaving + worker.inbound;
-  std::int64_t all = worker.assigned + worker.inbound;
+  std::int64_t held = worker.held() - worker.leaving;
+  std::int64_t all = worker.held();
   std::set<RequestId> without;  // Jobs that have no place here.
   while (!ready_.empty() && all < most) {
     Job* const job = next_job(worker, without);
@@ -222,10 +229,16 @@ void Coordinator::schedule() {
   if (plan_.active && now_ >= plan_.again && now_ >= plan_.not_before) start_plan();
   if (plan_.choice) rehearse();
   if (plan_.active && plan_.level_due && now_ >= plan_.not_before) relevel(false);
+  bool is_any_idle = false;
   for (const WorkerId id : std::exchange(hungry_, {})) {
-    if (Worker* worker = workers_.find(id)) feed_worker(*worker);
+    Worker* const worker = workers_.find(id);
+    if (worker == nullptr) continue;
+    feed_worker(*worker);
+    is_any_idle = is_any_idle || worker->held() == 0;
   }
   hungry_.clear();
+  if (!is_any_idle) return;
+  for (const WorkerId id : std::set<WorkerId>(late_)) hedge_on_idle(*workers_.find(id));
 }
 
 std::optional<TimePoint> Coordinator::next_schedule() const {
@@ -253,7 +266,7 @@ void Coordinator::sample_ended(Worker& worker) {
 
 void Coordinator::learn(Worker& worker, const WorkerProgress& progress) {
   if (progress.busy_for > Duration{0}) worker.pass_began = now_ - progress.busy_for;
-  if (!progress.passes.empty()) worker.overdue = 1;
+  if (!progress.passes.empty()) pass_ended(worker);
   for (const PassReport& report : progress.passes) {
     if (report.rows < 1 || report.passes < 1) continue;
     const PassKind kind{report.model, report.row};
@@ -278,17 +291,35 @@ void Coordinator::learn(Worker& worker, const WorkerProgress& progress) {
   }
 }
 
+/// It is not stuck, if it was.
+void Coordinator::pass_ended(Worker& worker) {
+  if (!worker.is_stuck()) return;
+  replan_ = replan_ || plan_.active;
+  hungry_.insert(worker.id);
+  worker.overdue = 1;
+  if (worker.late) settle_late(worker);
+}
+
 void Coordinator::check_overdue(Worker& worker, Duration busy_for) {
-  if (busy_for <= Duration{0} || worker.shards.empty()) return;
+  if (busy_for <= Duration{0}) return pass_ended(worker);  // If it told so, that was lost.
+  if (worker.shards.empty()) return;
   worker.pass_began = now_ - busy_for;
   const Job& job = jobs_.at(shards_.at(*worker.shards.begin()).request);
   const CostModel::Estimate estimate = costs_.estimate(device_of(worker), job.kind, 1);
   if (estimate.basis != CostBasis::kMeasured || estimate.times->passes_seen() < 3) return;
-  const std::int64_t rows =
-      std::min(worker.assigned * job.admitted.rows_per_sample, worker.hello.max_rows);
+  const std::int64_t samples = worker.assigned + worker.hedged;
+  const std::int64_t rows = std::min(samples * job.admitted.rows_per_sample, worker.hello.max_rows);
   if (rows < 1) return;
   const double expected = estimate.times->cost()(rows);
   const double seconds = to_seconds(busy_for);
+  if (seconds >= std::max(kLate * expected, kShortestLate)) {
+    replan_ = replan_ || (plan_.active && !worker.late);
+    worker.late = true;
+    late_.insert(worker.id);
+    worker.lease = lease_of(worker);
+    hedge_on_their_way(worker);
+    hedge_on_idle(worker);
+  }
   if (seconds < kOverdue * expected * worker.overdue || seconds < kShortest) return;
   // It takes at least so long; for how long it goes on like that, its next passes will tell.
   worker.overdue = seconds / expected;

@@ -115,6 +115,8 @@ Coordinator::View Coordinator::view(Job& reference) {
     view.costs.push_back(std::move(cost.seconds));
     device.cost.table = view.costs.back();
     device.wait = load_wait(worker, reference);
+    // What has taken so long may well take as long again.
+    if (worker.late) device.wait += to_seconds(now_ - worker.pass_began);
     s.devices.push_back(std::move(device));
   }
   s.move = view.yields ? move_seconds_ : kNever;

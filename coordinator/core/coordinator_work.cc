@@ -222,8 +222,8 @@ void Coordinator::dispatch() {
     if (worker == nullptr || worker->state != WorkerState::kLive || kept_from_others(*worker))
       continue;
     while (queues_.contains(id)) {
-      const std::int64_t room = std::max<std::int64_t>(worker->hello.credit_samples, 1) -
-                                worker->assigned - worker->inbound;
+      const std::int64_t room =
+          std::max<std::int64_t>(worker->hello.credit_samples, 1) - worker->held();
       if (room <= 0) break;
       Job& job = jobs_.at(queues_.at(id).begin()->second);
       std::deque<std::int64_t>& planned = job.planned.at(id);
@@ -241,6 +241,16 @@ void Coordinator::dispatch() {
 }
 
 void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> samples) {
+  const auto is_late = [&](std::int64_t i) {
+    return job.samples[static_cast<std::size_t>(i)].late.value != 0;
+  };
+  if (samples.size() > 1) {  // One that a late worker has too is in a shard of its own.
+    for (const std::int64_t i : samples) {
+      if (is_late(i)) assign(worker, job, {i});
+    }
+    std::erase_if(samples, is_late);
+    if (samples.empty()) return;
+  }
   Shard shard;
   shard.id = ShardId{++last_shard_};
   shard.request = job.id;
@@ -257,7 +267,10 @@ void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> sam
     shard.attempt = std::max(shard.attempt, ++sample.attempts);
   }
   const std::int64_t count = std::ssize(samples);
-  if (!is_at_hand(worker, job)) worker.changed_at = now_;
+  if (!is_at_hand(worker, job)) {
+    worker.changed_at = now_;
+    worker.prefetched.clear();
+  }
   if (worker.assigned == 0) worker.pass_began = now_;
   worker.assigned += count;
   worker.shards.insert(shard.id);
@@ -293,15 +306,26 @@ void Coordinator::assign(Worker& worker, Job& job, std::vector<std::int64_t> sam
     message.digests = std::move(input.digests);
     message.blob_scope = job.blobs.scope;
   }
-  shard.in_place = worker.shares && job.result_shared;
+  const std::uint64_t row_bytes = job.admitted.result_row_bytes;
+  action::Receive receive{shard.result_stream(),
+                          *worker.data,
+                          job.result,
+                          static_cast<std::uint64_t>(count) * row_bytes,
+                          false,
+                          rows_of(samples, row_bytes)};
+  if (is_late(samples.front())) {
+    shard.aside = BufferId{++last_buffer_};
+    buffered_bytes_ += row_bytes;
+    emit(action::Allocate{shard.aside, row_bytes, job.id});
+    receive.buffer = shard.aside;
+    receive.base = std::exchange(receive.places, {}).front().offset;
+  }
+  shard.in_place = worker.shares && job.result_shared && shard.aside.value == 0;
   if (shard.in_place) {
     message.result_segment = job.result.value;
     share.push_back(job.result);
   }
-
-  emit(action::Receive{shard.result_stream(), *worker.data, job.result,
-                       static_cast<std::uint64_t>(count) * job.admitted.result_row_bytes, false,
-                       rows_of(samples, job.admitted.result_row_bytes)});
+  emit(std::move(receive));
   send(*worker.data, std::move(message), std::move(share));
   // The worker asks for what it has not.
   if (!inputs_shared) send_pieces(worker, shard, input.pieces, has_blobs ? 0 : worker.hello.window);
@@ -352,13 +376,19 @@ void Coordinator::on_samples_done(Worker& worker, const SamplesDone& message) {
     return send(worker.control, Revoke{message.shard});
   const bool seen =
       std::none_of(message.samples.begin(), message.samples.end(), [&](const SampleReport& report) {
-        return shard->open.contains(report.sample) && !shard->is_pending(report.sample);
+        const bool is_expected =
+            shard->open.contains(report.sample) || shard->late.contains(report.sample);
+        return is_expected && !shard->is_pending(report.sample);
       });
   if (message.samples.empty() || (seen && message.stream_upto <= shard->announced))
     return;  // sent again
   std::uint64_t rows = 0;
   std::set<std::int64_t> told;
   for (const SampleReport& report : message.samples) {
+    if (shard->late.contains(report.sample)) {
+      take_back(*shard, report.sample);
+      pass_ended(worker);
+    }
     rows += report.failed ? 0 : 1;
     if (!shard->open.contains(report.sample) || shard->is_pending(report.sample) ||
         !told.insert(report.sample).second) {
@@ -433,6 +463,12 @@ void Coordinator::finish_samples(Shard& shard, const SamplesDone& message) {
   std::vector<std::pair<std::int64_t, std::int64_t>> runs;  // first, count
   for (const SampleReport& told : message.samples) {
     const auto index = static_cast<std::size_t>(told.sample);
+    if (job.samples[index].late.value != 0) lose_late_copy(job.samples[index].late);
+    if (shard.aside.value != 0 && !told.failed) {
+      const std::uint64_t row = job.admitted.result_row_bytes;
+      emit(action::Copy{shard.aside, job.result, static_cast<std::uint64_t>(told.sample) * row,
+                        job.id});
+    }
     SampleReport& report = job.reports[index];
     report = told;
     report.worker = worker.hello.name;
@@ -477,7 +513,7 @@ void Coordinator::finish_samples(Shard& shard, const SamplesDone& message) {
   if (!next_progress_) next_progress_ = now_ + options_.progress_interval;
   tell(note::SamplesFinished{job.id, worker.hello.name, finished, steps,
                              static_cast<std::uint64_t>(finished) * job.admitted.result_row_bytes});
-  if (shard.open.empty()) drop_shard(shard.id);
+  if (shard.is_over()) drop_shard(shard.id);
   if (fatal && !job.request.partial) {
     end(job, fatal);
   } else {
@@ -515,9 +551,13 @@ void Coordinator::drop_shard(ShardId id) {
     if (sample.move.value != 0) end_move(sample.move);
     if (sample.save.value != 0) end_save(sample.save);
   }
+  for (const auto& [i, copy] : shard.late) {
+    job.samples[static_cast<std::size_t>(i)].late = ShardId{0};
+  }
   if (Worker* worker = workers_.find(shard.worker)) {
     send(worker->control, Revoke{id});
     worker->assigned -= std::ssize(shard.open);
+    worker->hedged -= std::ssize(shard.late);
     worker->shards.erase(id);
     if (worker->lone == id) worker->lone = ShardId{0};
     hungry_.insert(worker->id);
@@ -528,10 +568,24 @@ void Coordinator::drop_shard(ShardId id) {
     totals_[worker->hello.name].busy_seconds += shard.seconds;
   }
   job.shards.erase(id);
-  job.late_writers = job.late_writers || (shard.in_place && !shard.open.empty());
+  job.late_writers = job.late_writers || (shard.in_place && !shard.is_over());
   emit(action::Close{shard.input_stream()});
   emit(action::Close{shard.result_stream()});
+  if (shard.aside.value != 0) {
+    emit(action::Release{shard.aside});
+    buffered_bytes_ -= job.admitted.result_row_bytes;
+  }
   shards_.erase(found);
+}
+
+/// Where an assigned sample is.
+ShardId Coordinator::shard_of(const Job& job, std::int64_t number) const {
+  const WorkerId at = job.samples[static_cast<std::size_t>(number)].at;
+  const auto found = std::find_if(job.shards.begin(), job.shards.end(), [&](ShardId id) {
+    return shards_.at(id).worker == at && shards_.at(id).open.contains(number);
+  });
+  PA_CHECK(found != job.shards.end());
+  return *found;
 }
 
 }  // namespace pa

@@ -36,6 +36,7 @@ void Coordinator::on(const event::FromWorker& event) {
     loads_.told(worker->hello.name, beat->loaded);
     compare_holdings(*worker, beat->shards);
     ask_again(*worker);
+    ask_for_late_copies(*worker);
     save_due(*worker);
     check_overdue(*worker, beat->busy_for);
     send(worker->control, HeartbeatAck{beat->sequence});
@@ -48,9 +49,13 @@ void Coordinator::on(const event::FromWorker& event) {
       if (moved.sample_steps.size() == shard->samples.size()) {
         Job& job = jobs_.at(shard->request);
         for (std::size_t i = 0; i < shard->samples.size(); ++i) {
-          if (!shard->open.contains(shard->samples[i])) continue;
-          job.samples[static_cast<std::size_t>(shard->samples[i])].steps =
+          const std::int64_t number = shard->samples[i];
+          const auto steps =
               std::clamp<std::int64_t>(moved.sample_steps[i], 0, job.admitted.steps_per_sample);
+          const auto copy = shard->late.find(number);
+          if (copy != shard->late.end()) copy->second.steps = steps;
+          if (shard->open.contains(number))
+            job.samples[static_cast<std::size_t>(number)].steps = steps;
         }
       }
       progress_due_.insert(shard->request);
@@ -189,6 +194,7 @@ void Coordinator::lose_worker(WorkerId id, const std::string& reason, Blame blam
   PA_CHECK(worker != nullptr);
   worker->state = WorkerState::kSuspect;  // gets nothing while its shards are given to others
   while (!worker->shards.empty()) lose_shard(*worker->shards.begin(), reason, blame);
+  late_.erase(id);
   queues_.erase(id);
   for (auto& [request, job] : jobs_) {
     const auto planned = job.planned.find(id);
@@ -224,7 +230,15 @@ void Coordinator::lose_worker(WorkerId id, const std::string& reason, Blame blam
 /// Whether a worker that answers has a pass under way for too long, of whichever of its requests.
 bool Coordinator::is_hung(const Worker& worker, Duration busy_for) {
   const LivenessOptions& limits = options_.liveness;
-  if (busy_for < std::min(limits.lease, limits.first_lease) || worker.shards.empty()) return false;
+  if (busy_for < std::min(limits.lease, limits.first_lease)) return false;
+  // Others may have ended all that a late one had; its pass runs on.
+  if (worker.shards.empty()) return worker.late && busy_for >= worker.lease;
+  return busy_for >= lease_of(worker);
+}
+
+/// How long the pass of a worker that has samples may take.
+Duration Coordinator::lease_of(const Worker& worker) {
+  const LivenessOptions& limits = options_.liveness;
   Duration lease = limits.lease;
   for (const ShardId id : worker.shards) {
     const Job& job = jobs_.at(shards_.at(id).request);
@@ -233,11 +247,12 @@ bool Coordinator::is_hung(const Worker& worker, Duration busy_for) {
       lease = std::max(lease, limits.first_lease);
       continue;
     }
-    const std::int64_t rows = std::clamp<std::int64_t>(
-        worker.assigned * job.admitted.rows_per_sample, 1, worker.hello.max_rows);
+    const std::int64_t samples = worker.assigned + worker.hedged;
+    const std::int64_t rows =
+        std::clamp<std::int64_t>(samples * job.admitted.rows_per_sample, 1, worker.hello.max_rows);
     lease = std::max(lease, from_seconds(kLeasePasses * estimate.times->cost()(rows)));
   }
-  return busy_for >= lease;
+  return lease;
 }
 
 /// Its process is told to end, and its samples go to others. It is not let in again.

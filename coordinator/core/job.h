@@ -37,7 +37,7 @@ struct Strike {
   std::string reason;
 };
 
-/// One sample of a job. Waiting: queued, planned for a worker or unplaced; assigned: in exactly one shard.
+/// One sample of a job. Waiting: queued, planned for a worker or unplaced; assigned: open in exactly one shard.
 struct Sample {
   SampleState state = SampleState::kWaiting;
   std::int64_t attempts = 0;
@@ -46,6 +46,7 @@ struct Sample {
   std::int32_t saved_steps = 0;  ///< Done at its checkpoint.
   double saved_worth = 0;        ///< Seconds of computing that its checkpoint stands for.
   WorkerId at;                   ///< Who has it; 0: nobody.
+  ShardId late;                  ///< The shard of a late worker that has it too; 0: none.
   ShardId move;                  ///< Its Yield under way; 0: none.
   ShardId save;                  ///< Its Save under way; 0: none.
   TimePoint saved_at;            ///< Until when what it has done is saved, or was asked for.
@@ -144,6 +145,12 @@ struct Job {
   [[nodiscard]] bool active() const { return state != JobState::kDone; }
 };
 
+/// What a late worker still has of a sample that was begun again elsewhere.
+struct LateCopy {
+  std::int64_t steps = 0;  ///< Done, as it last told.
+  ShardId move;            ///< The Yield that it was sent; 0: none.
+};
+
 /// The samples of one job that one worker holds, from Assign to the last SamplesDone.
 struct Shard {
   ShardId id;
@@ -151,12 +158,16 @@ struct Shard {
   WorkerId worker;
   std::int64_t attempt = 1;
   TimePoint assigned_at;
-  std::vector<std::int64_t> samples;  ///< As assigned, ascending.
-  bool in_place = false;              ///< The worker may write to the result.
-  std::set<std::int64_t> open;        ///< Samples not finished, and not gone elsewhere.
-  std::uint64_t arrived = 0;          ///< Bytes of the result stream that are here.
-  std::uint64_t announced = 0;        ///< Bytes that SamplesDone messages have spoken of.
-  std::deque<SamplesDone> pending;    ///< Announced, bytes not here yet.
+  std::vector<std::int64_t> samples;      ///< As assigned, ascending.
+  bool in_place = false;                  ///< The worker may write to the result.
+  std::set<std::int64_t> open;            ///< Samples not finished, and not gone elsewhere.
+  std::map<std::int64_t, LateCopy> late;  ///< Samples not finished that run elsewhere too.
+  /// Where the row of its only sample goes until that ends, since a late worker may write to the result; 0: it goes there
+  /// at once.
+  BufferId aside;
+  std::uint64_t arrived = 0;        ///< Bytes of the result stream that are here.
+  std::uint64_t announced = 0;      ///< Bytes that SamplesDone messages have spoken of.
+  std::deque<SamplesDone> pending;  ///< Announced, bytes not here yet.
   /// Those that arrived before one that was sent earlier, by where their bytes begin.
   std::multimap<std::uint64_t, SamplesDone> early;
   std::int64_t steps = 0;
@@ -164,6 +175,8 @@ struct Shard {
 
   /// Whether the sample's end was announced, and its bytes are still on their way.
   [[nodiscard]] bool is_pending(std::int64_t sample) const;
+  /// Whether its worker has nothing more to do for it.
+  [[nodiscard]] bool is_over() const { return open.empty() && late.empty(); }
   [[nodiscard]] StreamId input_stream() const { return {StreamKind::kShardInput, request, id}; }
   [[nodiscard]] StreamId result_stream() const { return {StreamKind::kShardResult, request, id}; }
 };

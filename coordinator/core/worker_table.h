@@ -34,9 +34,12 @@ struct Worker {
   bool is_remote = false;     ///< On another box, as far as its connection tells.
   double weight = 1;          ///< Its own, or the owner's override.
   std::int64_t assigned = 0;  ///< Samples it holds.
+  std::int64_t hedged = 0;    ///< Samples it holds besides, which were begun again elsewhere.
   std::set<ShardId> shards;
   std::int64_t free_memory_bytes = -1;
   std::uint64_t passes = 0;
+  std::string
+      prefetched;  ///< The model that it was last told to read ahead, and was not given work of since.
   TimePoint changed_at;  ///< It was last given work whose model was not in its memory, or joined.
 
   std::int64_t places = -1;  ///< Samples it should have at a time, by the plan; -1: as many as fit.
@@ -44,8 +47,15 @@ struct Worker {
   std::int64_t inbound = 0;  ///< Samples that are on their way to it from elsewhere.
   ShardId lone;              ///< Its only shard, of one sample that may not run with others; or 0.
   double overdue = 1;        ///< Its running pass takes so many times what it should, at least.
+  bool late = false;         ///< So many times that its samples are begun again elsewhere.
+  Duration lease{};          ///< Of that pass: then it hangs. Meaningful if it is late.
   TimePoint
       pass_began;  ///< The pass it last told of, or its first work; meaningful if it holds any.
+
+  /// Whether its pass should have ended long ago. It gets nothing until that has: what follows may take as long.
+  [[nodiscard]] bool is_stuck() const { return overdue > 1 || late; }
+  /// Samples that it has, or is about to have.
+  [[nodiscard]] std::int64_t held() const { return assigned + hedged + inbound; }
 };
 
 /// Samples that a worker may hold, those on their way to it included: a pass of them, and its credit.

@@ -96,6 +96,10 @@ CoordinatorMetrics::CoordinatorMetrics(Metrics& metrics)
                               "Sampler steps in the samples that a device finished.", {"device"})),
       moved_(metrics.counters("pa_device_moved_items_total",
                               "Running samples that left a device for another.", {"device"})),
+      hedged_(metrics.counters("pa_device_hedged_items_total",
+                               "Samples begun again on an idle device, since this one got on no "
+                               "more.",
+                               {"device"})),
       checkpoints_(metrics.counters("pa_checkpoints_total",
                                     "Times that it was kept where a running sample stood, by its "
                                     "device.",
@@ -186,6 +190,8 @@ void CoordinatorMetrics::samples_finished(const std::string& name, std::int64_t 
 
 void CoordinatorMetrics::sample_moved(const std::string& name) { device(name).moved.add(1); }
 
+void CoordinatorMetrics::sample_hedged(const std::string& name) { device(name).hedged.add(1); }
+
 void CoordinatorMetrics::checkpoint_taken(const std::string& name, std::uint64_t bytes) {
   const Device& of = device(name);
   of.checkpoints.add(1);
@@ -250,6 +256,7 @@ CoordinatorMetrics::Device& CoordinatorMetrics::device(const std::string& name) 
                             .completed = completed_.with({name}),
                             .steps = steps_.with({name}),
                             .moved = moved_.with({name}),
+                            .hedged = hedged_.with({name}),
                             .checkpoints = checkpoints_.with({name}),
                             .checkpoint_bytes = checkpoint_bytes_.with({name}),
                             .bytes = array_of<kDirections.size()>(transfer)})

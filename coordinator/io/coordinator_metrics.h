@@ -50,6 +50,7 @@ class CoordinatorMetrics {
   void shard_retried(RetryReason reason);
   /// A running sample left this device for another.
   void sample_moved(const std::string& device);
+  void sample_hedged(const std::string& device);
   /// Where a sample of this device stands has come.
   void checkpoint_taken(const std::string& device, std::uint64_t bytes);
   /// Of samples whose worker was lost: steps that checkpoints saved, and steps that are done again.
@@ -82,6 +83,7 @@ class CoordinatorMetrics {
     CounterMetric completed;
     CounterMetric steps;
     CounterMetric moved;
+    CounterMetric hedged;
     CounterMetric checkpoints;
     CounterMetric checkpoint_bytes;
     std::array<std::array<CounterMetric, 3>, 2> bytes;  // By direction, then kind.
@@ -109,6 +111,7 @@ class CoordinatorMetrics {
   CounterFamily completed_;
   CounterFamily steps_;
   CounterFamily moved_;
+  CounterFamily hedged_;
   CounterFamily checkpoints_;
   CounterFamily checkpoint_bytes_;
   GaugeMetric checkpoints_held_;

@@ -162,6 +162,11 @@ void CoordinatorNode::do_action(action::FillIn& action) {
     pending_.emplace_back(event::NoMemory{action.request});
 }
 
+void CoordinatorNode::do_action(action::Copy& action) {
+  if (!streams_.write(action.to, action.offset, streams_.buffer(action.from).bytes()))
+    pending_.emplace_back(event::NoMemory{action.request});
+}
+
 void CoordinatorNode::do_action(action::Freeze& action) {
   const auto found = segments_.find(action.buffer);
   if (found == segments_.end()) return;
@@ -208,7 +213,7 @@ void CoordinatorNode::do_action(action::Restore& action) {
 
 void CoordinatorNode::do_action(action::Receive& action) {
   streams_.receive(action.stream, action.peer, action.buffer, action.total, action.ask, now_,
-                   std::move(action.places), std::move(action.have));
+                   std::move(action.places), std::move(action.have), action.base);
 }
 
 void CoordinatorNode::do_action(action::StartSending& action) {

@@ -59,6 +59,7 @@ class CoordinatorNode {
   void do_action(action::AdoptSegment& action);
   void do_action(action::Freeze& action);
   void do_action(action::FillIn& action);
+  void do_action(action::Copy& action);
   void do_action(action::KeepBlobs& action) {
     blobs_.keep(action.blobs, streams_.buffer(action.buffer));
   }

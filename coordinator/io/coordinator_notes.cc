@@ -165,6 +165,17 @@ void CoordinatorNotes::on(const note::SampleMoved& note) {
                              {"seconds", note.seconds}});
 }
 
+void CoordinatorNotes::on(const note::SampleHedged& note) {
+  metrics_.sample_hedged(note.from);
+  const std::string request = to_string(note.request);
+  log_warning("sample.hedged", {{"request", request},
+                                {"sample", note.sample},
+                                {"from", note.from},
+                                {"to", note.to},
+                                {"steps", note.steps},
+                                {"saved_steps", note.saved_steps}});
+}
+
 void CoordinatorNotes::on(const note::SampleGivenUp& note) {
   metrics_.sample_given_up();
   log_error(

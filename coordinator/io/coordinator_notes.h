@@ -27,6 +27,7 @@ class CoordinatorNotes {
   void on(const note::JournalFailed& note);
   void on(const note::RequestRecovered& note);
   void on(const note::SampleMoved& note);
+  void on(const note::SampleHedged& note);
   void on(const note::SampleGivenUp& note);
   void on(const note::DeviceSlow& note);
   void on(const note::ProtocolError& note);

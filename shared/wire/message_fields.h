@@ -465,6 +465,16 @@ struct Fields<Yield> {
 };
 
 template <>
+struct Fields<SendRows> {
+  static void visit(auto& v, auto& m) { v.need("shard", m.shard); }
+};
+
+template <>
+struct Fields<Prefetch> {
+  static void visit(auto& v, auto& m) { v.need("model", m.model); }
+};
+
+template <>
 struct Fields<Yielded> {
   static void visit(auto& v, auto& m) {
     v.need("worker", m.worker);

@@ -31,6 +31,8 @@ constexpr std::array<std::string_view, std::variant_size_v<Message>> kNames{"Wan
                                                                             "Revoke",
                                                                             "Yield",
                                                                             "Yielded",
+                                                                            "SendRows",
+                                                                            "Prefetch",
                                                                             "Save",
                                                                             "Saved",
                                                                             "WorkerProgress",

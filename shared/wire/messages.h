@@ -385,6 +385,18 @@ struct Yield {
   ShardId move;  ///< Names the stream {kCheckpoint, request, move} that its state comes on.
 };
 
+/// coordinator -> worker on control: the rows of this shard are to be sent from now on rather than written to shared memory,
+/// since another worker may have some of them before. Not sent again.
+struct SendRows {
+  ShardId shard;
+};
+
+/// coordinator -> worker on control: samples of this model wait that may become this worker's. It may read the files ahead,
+/// so that loading finds them in the box's memory. Not sent again.
+struct Prefetch {
+  std::string model;
+};
+
 /// worker -> coordinator on data. The sample is no longer part of the shard. Sent again until the state has been taken.
 struct Yielded {
   WorkerId worker;
@@ -481,8 +493,8 @@ struct Bye {
 using Message =
     std::variant<Want, Put, Got, Submit, Accepted, Refused, RequestProgress, Done, DoneAck, Cancel,
                  StatusQuery, ClusterStatus, Hello, Welcome, Rejected, Attach, Attached, Rehello,
-                 Heartbeat, HeartbeatAck, Assign, Revoke, Yield, Yielded, Save, Saved,
-                 WorkerProgress, SamplesDone, SamplePreview, Draining, Bye>;
+                 Heartbeat, HeartbeatAck, Assign, Revoke, Yield, Yielded, SendRows, Prefetch, Save,
+                 Saved, WorkerProgress, SamplesDone, SamplePreview, Draining, Bye>;
 
 /// The name of the message on the wire and in logs: "Submit", "Put", ...
 [[nodiscard]] std::string_view name_of(const Message& message);

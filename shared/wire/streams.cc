@@ -96,6 +96,7 @@ struct Receiver : End {
   std::shared_ptr<Place> place;
   std::vector<Range> places;  ///< Of it, that may be written to; empty: all.
   std::vector<Range> have;    ///< Of the stream, ascending: in the buffer from the start.
+  std::uint64_t base = 0;     ///< Where the buffer begins, as the sender counts.
   std::uint64_t total = 0;
   std::uint64_t arrived = 0;            ///< Everything below is in the buffer.
   std::uint64_t expected = 0;           ///< Everything below is known to have been sent.
@@ -113,6 +114,7 @@ struct Receiver : End {
   /// Passes over what was here already.
   void pass_over() { arrived = past(have, arrived); }
 
+  /// `at`: in the buffer.
   [[nodiscard]] bool may_write(std::uint64_t at, std::uint64_t bytes) const {
     if (at > place->bytes() || bytes > place->bytes() - at) return false;
     return places.empty() || std::any_of(places.begin(), places.end(), [&](const Range& range) {
@@ -275,13 +277,13 @@ struct Streams::State {
   }
 
   void take(Receiver& receiver, const Put& put, std::span<const std::byte> payload, TimePoint now) {
-    if (!receiver.may_write(put.at, payload.size())) {
+    if (put.at < receiver.base || !receiver.may_write(put.at - receiver.base, payload.size())) {
       receiver.broken = true;
       return;
     }
     const std::uint64_t known = receiver.arrived - put.offset;
     const std::uint64_t bytes = payload.size() - known;
-    if (!receiver.place->write(put.at + known, payload.subspan(known))) return;
+    if (!receiver.place->write(put.at - receiver.base + known, payload.subspan(known))) return;
     copied_bytes += bytes;
     receiver.arrived += bytes;
     receiver.pass_over();
@@ -447,7 +449,8 @@ std::uint64_t Streams::mapped_bytes() const { return state_->mapped_bytes; }
 // ---------------------------------------------------------------------------------------- streams
 
 void Streams::receive(const StreamId& id, PeerId peer, BufferId buffer, std::uint64_t total,
-                      bool ask, TimePoint now, std::vector<Range> places, std::vector<Range> have) {
+                      bool ask, TimePoint now, std::vector<Range> places, std::vector<Range> have,
+                      std::uint64_t base) {
   PA_CHECK(in_order(have, total));
   const auto known = state_->buffers.find(buffer);
   if (known == state_->buffers.end()) return;
@@ -463,6 +466,7 @@ void Streams::receive(const StreamId& id, PeerId peer, BufferId buffer, std::uin
     receiver.places = std::move(places);
     receiver.total = total;
     receiver.have = std::move(have);
+    receiver.base = base;
     receiver.pass_over();
     receiver.arrival = receiver.arrived == total;
   }

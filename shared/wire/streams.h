@@ -111,9 +111,11 @@ class Streams {
   /// be the one that sends; others' Puts are dropped. Opening an open stream again with another peer continues where it
   /// stood, from the new peer. An unknown `buffer` is ignored.
   ///
-  /// `have`: bytes of the stream that are in the buffer already, as in Want.
+  /// `have`: bytes of the stream that are in the buffer already, as in Want. `base`: the place that the sender names where
+  /// the buffer begins.
   void receive(const StreamId& id, PeerId peer, BufferId buffer, std::uint64_t total, bool ask,
-               TimePoint now, std::vector<Range> places = {}, std::vector<Range> have = {});
+               TimePoint now, std::vector<Range> places = {}, std::vector<Range> have = {},
+               std::uint64_t base = 0);
 
   /// The sender is known to have sent everything below `upto`: if it is not here after `retry` of silence, it is asked
   /// for again. Never lowers what is expected; unknown ids are ignored.

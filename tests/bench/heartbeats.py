@@ -3,9 +3,13 @@
 
 Eight clients send 64 MiB each, batch after batch, to two no-op workers on this box, by every path in turn; workers beat
 every 10 ms and time the answers. Prints the share of answers below each bound, idle and loaded.
+
+--first (root): coordinator and workers go before all other processes, so that none of them waits for a core that a
+client has. What is left is what they wait for one another and for their own loops.
 """
 
 import argparse
+import os
 import pathlib
 import re
 import sys
@@ -43,7 +47,12 @@ def quantiles(before, after):
     return total, [bound * 1e3 for bound in bounds]
 
 
-def measure(share_memory, seconds):
+def put_first(daemon):
+    for thread in os.listdir(f"/proc/{daemon.process.pid}/task"):
+        os.sched_setscheduler(int(thread), os.SCHED_RR, os.sched_param(1))
+
+
+def measure(share_memory, seconds, first):
     with short_folder() as folder:
         (folder / "models" / "noop").mkdir(parents=True)
         (folder / "models" / "noop" / "model.yaml").write_text("family: noop\n")
@@ -51,7 +60,7 @@ def measure(share_memory, seconds):
         request = tensors.write_request(folder / "request", {"op": "forward", "model": "noop", "samples": SAMPLES}, x=x)
         share = f"share_memory={'true' if share_memory else 'false'}"
         with Daemon("pa-coordinator", folder, f"run_dir={folder}/run", "journal.folder=''", share,
-                    "heartbeat.interval=10ms"):
+                    "heartbeat.interval=10ms") as coordinator:
             workers = []
             try:
                 for name in ("a", "b"):
@@ -60,6 +69,9 @@ def measure(share_memory, seconds):
                                           f"models={folder}/models", f"connect.run_dir={folder}/run"))
                 connect = ["--connect", f"ipc://{folder}/run/client.sock"]
                 wait_for("workers", lambda: pa("status", *connect).stdout.count("live") >= 2)
+                if first:
+                    for daemon in (coordinator, *workers):
+                        put_first(daemon)
                 time.sleep(1)
                 results = {}
                 before = buckets(workers)
@@ -94,11 +106,12 @@ def measure(share_memory, seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20)
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--first", action="store_true")
+    options = parser.parse_args()
     print("| path | | beats | batches | " + " | ".join(f"p{q * 100:g} ms, at most" for q in QUANTILES) + " |")
     print("|---" * (4 + len(QUANTILES)) + "|")
     for path, share in (("shared memory", True), ("sockets", False)):
-        for state, (beats, bounds, batches) in measure(share, seconds).items():
+        for state, (beats, bounds, batches) in measure(share, options.seconds, options.first).items():
             print(f"| {path} | {state} | {beats:.0f} | {batches} | " + " | ".join(f"{b:g}" for b in bounds) + " |")
 
 

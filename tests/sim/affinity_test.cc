@@ -47,6 +47,20 @@ TEST_F(AffinitySim, WorkersKeepToTheirModels) {
   EXPECT_LE(sim_->loads(), 3);
 }
 
+TEST_F(AffinitySim, ABusyWorkerReadsAheadWhatWaitsForIt) {
+  const RequestId first = sim_->submit({.samples = 100, .steps = 20, .model = "sim"});
+  sim_->advance(kLoad + 1s);
+  EXPECT_TRUE(sim_->prefetched(0).empty());
+  std::vector<RequestId> requests{first};
+  for (int i = 0; i < 2; ++i)
+    requests.push_back(sim_->submit({.samples = 100, .steps = 20, .model = "other"}));
+  sim_->advance(100ms);
+  EXPECT_EQ(sim_->prefetched(0), std::vector<std::string>{"other"});
+  EXPECT_EQ(sim_->prefetched(1), std::vector<std::string>{"other"});
+  ASSERT_TRUE(sim_->run_until_idle(10min)) << sim_->describe();
+  expect_right(requests);
+}
+
 TEST_F(AffinitySim, NobodyWaitsForever) {
   const RequestId other = sim_->submit({.samples = 4, .steps = 20, .model = "other"});
   std::vector<RequestId> requests{other};

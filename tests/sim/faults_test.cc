@@ -24,6 +24,7 @@ struct Weather {
   double stops_per_second = 0;
   double coordinator_kills_per_second = 0;
   double client_kills_per_second = 0;
+  double stalls_per_second = 0;
   double sharing = 0;  ///< Part of the handed memory that arrives; 0: nobody shares any.
 };
 
@@ -85,6 +86,9 @@ void run_through(const Weather& weather, std::uint64_t seed) {
       stopped[victim] = !stopped[victim];
       sim.stop_worker(victim, stopped[victim]);
     }
+    if (chance(weather.stalls_per_second * kTick)) {
+      sim.stall_worker(victim, from_seconds(0.1 * static_cast<double>(1 + below(150))));
+    }
     if (chance(weather.coordinator_kills_per_second * kTick)) sim.restart_coordinator();
     if (!requests.empty() && chance(weather.client_kills_per_second * kTick)) {
       const RequestId request = requests[below(requests.size())];
@@ -122,7 +126,8 @@ constexpr Weather kEverything{.loss = 0.02,
                               .kills_per_second = 0.2,
                               .stops_per_second = 0.2,
                               .coordinator_kills_per_second = 0.05,
-                              .client_kills_per_second = 0.2};
+                              .client_kills_per_second = 0.2,
+                              .stalls_per_second = 1};
 
 void run_all(const Weather& weather) {
   const auto [first, last] = seeds();
@@ -139,6 +144,18 @@ TEST(FaultsSim, MessagesAreDoubledAndOvertakeEachOther) {
 }
 
 TEST(FaultsSim, WorkersDieAndStop) { run_all({.kills_per_second = 0.5, .stops_per_second = 0.5}); }
+
+TEST(FaultsSim, DevicesStall) { run_all({.stalls_per_second = 3}); }
+
+TEST(FaultsSim, DevicesStallAndMessagesGetLost) {
+  run_all({.loss = 0.05,
+           .doubling = 0.02,
+           .reordering = true,
+           .jitter = 5ms,
+           .kills_per_second = 0.1,
+           .stalls_per_second = 3,
+           .sharing = 0.5});
+}
 
 TEST(FaultsSim, CoordinatorDies) { run_all({.coordinator_kills_per_second = 0.2}); }
 

@@ -162,10 +162,20 @@ std::int64_t SimCluster::loads() const {
   return loads;
 }
 
+std::vector<std::string> SimCluster::prefetched(std::size_t index) const {
+  const Worker& worker = *workers_.at(index);
+  return worker.compute ? worker.compute->prefetched() : std::vector<std::string>{};
+}
+
 void SimCluster::set_speed(std::size_t index, SimCompute::Speed speed) {
   Worker& worker = *workers_.at(index);
   worker.speed = speed;
   if (worker.compute) worker.compute->set_speed(speed);
+}
+
+void SimCluster::stall_worker(std::size_t index, Duration by) {
+  Worker& worker = *workers_.at(index);
+  if (worker.compute) worker.compute->stall(by);
 }
 
 void SimCluster::drain_worker(std::size_t index) {
@@ -361,12 +371,18 @@ bool SimCluster::result_is_right(const RequestId& request) const {
   const std::int64_t row = client.job.row_floats;
   if (client.result.size() != static_cast<std::uint64_t>(client.job.samples * row) * 4)
     return false;
-  for (std::int64_t i = 0; i < client.job.samples * row; ++i) {
+  const auto value = [&](std::int64_t i) {
     float got = 0;
     std::memcpy(&got, client.result.data() + i * 4, sizeof got);
-    const float want =
-        client.job.op == Operation::kForward ? forward_value(i) : sample_mark(request, i / row);
-    if (got != want) return false;
+    return got;
+  };
+  for (std::int64_t i = 0; i < client.job.samples * row; ++i) {
+    const bool is_forward = client.job.op == Operation::kForward;
+    const bool is_accent = !is_forward && i % row % 2 == 1;
+    const float want = is_forward  ? forward_value(i)
+                       : is_accent ? value(i - i % row + 1)
+                                   : sample_mark(request, i / row);
+    if (value(i) != want) return false;
   }
   return true;
 }

@@ -72,8 +72,12 @@ class SimCluster {
   [[nodiscard]] std::int64_t steps_done() const;
   /// How often devices of workers that live loaded another model.
   [[nodiscard]] std::int64_t loads() const;
+  /// Models that a worker was told to read ahead.
+  [[nodiscard]] std::vector<std::string> prefetched(std::size_t index) const;
   /// It is as fast as that from its next pass on.
   void set_speed(std::size_t index, SimCompute::Speed speed);
+  /// Its running pass takes so much longer: its driver hangs, or another process has the device.
+  void stall_worker(std::size_t index, Duration by);
   /// SIGTERM.
   void drain_worker(std::size_t index);
   [[nodiscard]] bool worker_lives(std::size_t index) const;
@@ -97,7 +101,7 @@ class SimCluster {
 
   /// How the request ended for its client; nullptr if it has not.
   [[nodiscard]] const Result<Outcome>* reply(const RequestId& request) const;
-  /// Whether every row of the result is what the model makes of it.
+  /// Whether every row of the result is what the model makes of it, on one device.
   [[nodiscard]] bool result_is_right(const RequestId& request) const;
   [[nodiscard]] const RequestProgress* progress(const RequestId& request) const;
 

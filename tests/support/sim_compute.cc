@@ -135,6 +135,12 @@ void SimCompute::advance_to(TimePoint now) {
   }
 }
 
+void SimCompute::stall(Duration by) {
+  if (!pass_ends_) return;
+  *pass_ends_ += by;
+  pass_takes_ += by;
+}
+
 bool SimCompute::is_deadly() const {
   return std::any_of(pass_.begin(), pass_.end(), [&](const auto& place) {
     const auto shard = std::find_if(shards_.begin(), shards_.end(), [&](const Shard& held) {
@@ -249,8 +255,8 @@ RowsFinished SimCompute::finish(Shard& shard, std::int64_t row) const {
     std::memcpy(out.data(), x.data() + static_cast<std::uint64_t>(row) * bytes, bytes);
   } else {
     const float mark = sample_mark(job.request, sample);
-    for (std::uint64_t at = 0; at + sizeof mark <= bytes; at += sizeof mark) {
-      std::memcpy(out.data() + at, &mark, sizeof mark);
+    for (std::uint64_t i = 0; i < bytes / sizeof mark; ++i) {
+      std::memcpy(out.data() + i * sizeof mark, i % 2 == 0 ? &mark : &accent_, sizeof mark);
     }
   }
   RowsFinished rows;

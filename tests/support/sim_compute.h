@@ -13,7 +13,8 @@ namespace pa {
 
 /// A simulated device: a pass over n rows takes `fixed + n * per_row`; results can be told from one another.
 ///
-/// A `forward` row is returned as it came. A `sample` row is filled with sample_mark(request, sample).
+/// A `forward` row is returned as it came. A `sample` row is filled with sample_mark(request, sample) and the device's
+/// accent, in turns: no two devices agree to the bit.
 /// A sample that leaves takes its mark and its steps along; where it goes on, they must be its own.
 class SimCompute : public ComputeLink {
  public:
@@ -29,10 +30,13 @@ class SimCompute : public ComputeLink {
     Duration load{};  ///< To get a model into memory, which has room for one; 0: all are there.
   };
 
-  explicit SimCompute(Speed speed, std::uint64_t seed = 1) : speed_(speed), random_(seed) {}
+  explicit SimCompute(Speed speed, std::uint64_t seed = 1)
+      : speed_(speed), accent_(static_cast<float>(seed % 4096)), random_(seed) {}
 
   /// From the next pass on.
   void set_speed(Speed speed) { speed_ = speed; }
+  /// The running pass, if there is one, takes so much longer.
+  void stall(Duration by);
 
   void run(ShardJob job) override;
   void cancel(ShardId shard) override;
@@ -40,9 +44,13 @@ class SimCompute : public ComputeLink {
   void save(ShardId shard, std::int64_t sample) override;
   /// Sampler steps done since its start, over all samples.
   [[nodiscard]] std::int64_t steps_done() const { return steps_done_; }
+  void prefetch(const std::string& model) override { prefetched_.push_back(model); }
+  /// Models that it was told to read ahead.
+  [[nodiscard]] const std::vector<std::string>& prefetched() const { return prefetched_; }
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override { return -1; }
   [[nodiscard]] bool is_loading() const override { return now_ < loaded_at_; }
+  [[nodiscard]] bool is_computing() const override { return pass_ends_ || hangs_; }
   [[nodiscard]] std::vector<LoadedModel> loaded() const override;
   /// How often another model was loaded.
   [[nodiscard]] std::int64_t loads() const { return loads_; }
@@ -82,6 +90,7 @@ class SimCompute : public ComputeLink {
   [[nodiscard]] RowsFinished finish(Shard& shard, std::int64_t row) const;
 
   Speed speed_;
+  float accent_;
   TimePoint now_;
   std::deque<Shard> shards_;
   std::vector<std::pair<ShardId, std::int64_t>> pass_;  ///< Rows of the running pass.
@@ -94,6 +103,7 @@ class SimCompute : public ComputeLink {
   std::string model_ = "sim";  ///< That is in memory, where that has room for one.
   TimePoint loaded_at_;
   std::int64_t loads_ = 0;
+  std::vector<std::string> prefetched_;
   bool died_ = false;
   bool hangs_ = false;
   std::deque<EngineReport> reports_;

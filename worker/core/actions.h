@@ -39,6 +39,7 @@ struct Measured {
   std::int64_t free_memory_bytes = -1;   ///< -1 unknown.
   bool loading = false;                  ///< It reads files; that counts for no pass.
   std::vector<LoadedModel> loaded = {};  ///< In its memory; empty: not known.
+  bool computing = false;                ///< A pass runs, be it for shards that were revoked.
 };
 /// No memory could be had for a shard's inputs.
 struct NoMemory {
@@ -116,12 +117,16 @@ struct Run {
   ShardJob job;
   BufferId inputs;
 };
-/// The shard is over: nothing of its shared memory is needed any more.
+/// Nothing of the shard's shared memory is needed any more.
 struct Unshare {
   ShardId shard;
 };
 struct Cancel {
   ShardId shard;
+};
+/// Read the files of this model ahead, if there is memory for them.
+struct Prefetch {
+  std::string model;
 };
 /// Let the sample leave its shard at its next step: SampleLeft, unless it ends before.
 struct Leave {
@@ -188,6 +193,7 @@ using WorkerAction =
                  worker_action::Receive, worker_action::StartSending, worker_action::Append,
                  worker_action::Close, worker_action::Run, worker_action::Cancel,
                  worker_action::Leave, worker_action::Save, worker_action::Unshare,
-                 worker_action::FillIn, worker_action::KeepBlobs, worker_action::Exit, WorkerNote>;
+                 worker_action::Prefetch, worker_action::FillIn, worker_action::KeepBlobs,
+                 worker_action::Exit, WorkerNote>;
 
 }  // namespace pa

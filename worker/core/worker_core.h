@@ -165,6 +165,7 @@ class WorkerCore {
   void on_report(const PreviewMade& preview);
   void on_report(const DeviceBroken& broken);
   void on_yield(const Yield& yield);
+  void on_send_rows(const SendRows& message);
   void on_save(const Save& save);
   void end_saving(Held& held, std::int64_t sample);
   void release_state(Held& held, Leaving& leaving);

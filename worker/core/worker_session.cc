@@ -74,6 +74,10 @@ void WorkerCore::on(const worker_event::FromCoordinator& event) {
     forget(revoke->shard, true);
   } else if (const auto* yield = std::get_if<Yield>(&event.message)) {
     on_yield(*yield);
+  } else if (const auto* send_rows = std::get_if<SendRows>(&event.message)) {
+    on_send_rows(*send_rows);
+  } else if (const auto* prefetch = std::get_if<Prefetch>(&event.message)) {
+    emit(worker_action::Prefetch{prefetch->model});
   } else if (const auto* answer = std::get_if<HeartbeatAck>(&event.message)) {
     on_beat_answered(*answer);
   } else if (const auto* save = std::get_if<Save>(&event.message)) {
@@ -130,6 +134,7 @@ void WorkerCore::on(const worker_event::Measured& event) {
   free_memory_bytes_ = event.free_memory_bytes;
   loaded_ = event.loaded;
   if (event.loading && busy_since_) busy_since_ = now_;
+  if (shards_.empty() && !event.computing) busy_since_.reset();
 }
 
 void WorkerCore::on(const worker_event::Tick&) {

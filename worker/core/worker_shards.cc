@@ -13,10 +13,16 @@ namespace {
 /// Kinds of passes in one report; what comes beyond tells nothing new.
 constexpr std::size_t kMaxPassReports = 32;
 
+/// Passes that differ by more than that are reported apart, so that one that was held up does not pass for a change of
+/// speed.
+constexpr double kUnlike = 1.5;
+
 void add(const PassDone& pass, std::vector<PassReport>& reports) {
   const auto same = std::find_if(reports.begin(), reports.end(), [&](const PassReport& report) {
+    const double mean = report.seconds / static_cast<double>(report.passes);
     return report.model == pass.model && report.row == pass.row && report.rows == pass.rows &&
-           report.fits == pass.fits;
+           report.fits == pass.fits && pass.seconds <= kUnlike * mean &&
+           mean <= kUnlike * pass.seconds;
   });
   if (same != reports.end()) {
     ++same->passes;
@@ -109,6 +115,13 @@ void WorkerCore::on_yield(const Yield& yield) {
   const auto [at, fresh] =
       held.leaving.try_emplace(yield.sample, Leaving{yield.move, {}, {}, false});
   if (fresh && held.running) emit(worker_action::Leave{yield.shard, yield.sample});
+}
+
+void WorkerCore::on_send_rows(const SendRows& message) {
+  const auto found = shards_.find(message.shard);
+  if (found == shards_.end()) return;
+  found->second.shares = false;
+  emit(worker_action::Unshare{message.shard});
 }
 
 void WorkerCore::on_report(const SampleLeft& left) {
@@ -385,7 +398,6 @@ void WorkerCore::forget(ShardId shard, bool cancel) {
   while (!held.saving.empty()) end_saving(held, held.saving.begin()->first);
   shards_.erase(found);
   moved_.erase(shard);
-  if (shards_.empty()) busy_since_.reset();
 }
 
 void WorkerCore::drop_all(const std::string& reason) {

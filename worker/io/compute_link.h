@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "shared/core/id.h"
@@ -24,12 +25,16 @@ class ComputeLink {
   virtual void leave(ShardId shard, std::int64_t sample) = 0;
   /// Says where a sample stands after its next step, unless it ends before. Unknown ones are ignored.
   virtual void save(ShardId shard, std::int64_t sample) = 0;
+  /// Reads the model's files ahead, if there is memory for them. Unknown names are ignored.
+  virtual void prefetch(const std::string& model) { (void)model; }
   /// The next report, or nullopt.
   [[nodiscard]] virtual std::optional<EngineReport> poll() = 0;
   /// Device memory free, in bytes; -1 unknown.
   [[nodiscard]] virtual std::int64_t free_memory_bytes() const = 0;
   /// Files are being read onto the device, however long that takes: no pass runs.
   [[nodiscard]] virtual bool is_loading() const { return false; }
+  /// A pass runs, be it for shards that were cancelled.
+  [[nodiscard]] virtual bool is_computing() const { return false; }
   /// The models in the device's memory; empty: it does not say.
   [[nodiscard]] virtual std::vector<LoadedModel> loaded() const { return {}; }
 };

@@ -7,12 +7,15 @@
 #include <memory>
 
 #include "shared/io/clock.h"
+#include "shared/io/log.h"
 
 namespace pa {
 namespace {
 
 /// How long the compute thread waits when the loop does not take its reports: it is stopped, or swamped.
 constexpr std::chrono::milliseconds kFullReports{1};
+/// Reading ahead may take this part of the box's free memory.
+constexpr std::int64_t kReadAheadPart = 2;
 
 }  // namespace
 
@@ -68,6 +71,19 @@ void ComputeThread::save(ShardId shard, std::int64_t sample) {
   push_orders();
 }
 
+void ComputeThread::prefetch(const std::string& model) {
+  std::vector<StoredTensor> weights;
+  {
+    const MutexLock lock(loading_mutex_);
+    const auto found = weights_.find(model);
+    if (found == weights_.end()) return;
+    weights = found->second;
+  }
+  const std::int64_t memory = pa::free_memory_bytes(Device{});
+  if (read_ahead_.start(std::move(weights), memory / kReadAheadPart))
+    log_info("model.read_ahead", {{"model", model}});
+}
+
 void ComputeThread::push_orders() {
   while (!waiting_.empty() && orders_.try_push(waiting_.front())) waiting_.pop_front();
 }
@@ -103,6 +119,10 @@ Result<ComputeReady> ComputeThread::start(ModelStore& store) {
     loading_ = model + " " + std::to_string(static_cast<int>(100 * part)) + "%";
     return !stopping_;
   }));
+  {
+    const MutexLock lock(loading_mutex_);
+    weights_ = store.weights();
+  }
   ComputeReady ready;
   ready.models = store.infos();
   ready.broken = store.broken();
@@ -117,7 +137,9 @@ void ComputeThread::serve(Engine& engine, const ModelStore& store) {
   note_loaded(store);
   while (obey(engine)) {
     reports.clear();
+    is_computing_ = true;
     engine.pass(reports);
+    is_computing_ = false;
     note_loaded(store);
     const bool broken = std::any_of(reports.begin(), reports.end(), [](const auto& made) {
       return std::holds_alternative<DeviceBroken>(made);

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 #include <thread>
@@ -17,6 +18,7 @@
 #include "worker/io/compute_link.h"
 #include "worker/models/device.h"
 #include "worker/models/model_store.h"
+#include "worker/models/read_ahead.h"
 
 namespace pa {
 
@@ -59,9 +61,11 @@ class ComputeThread : public ComputeLink {
   void cancel(ShardId shard) override;
   void leave(ShardId shard, std::int64_t sample) override;
   void save(ShardId shard, std::int64_t sample) override;
+  void prefetch(const std::string& model) override;
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override;
   [[nodiscard]] bool is_loading() const override { return is_loading_; }
+  [[nodiscard]] bool is_computing() const override { return is_computing_; }
   [[nodiscard]] std::vector<LoadedModel> loaded() const override;
 
  private:
@@ -93,9 +97,13 @@ class ComputeThread : public ComputeLink {
   mutable Mutex loading_mutex_;
   std::string loading_ GUARDED_BY(loading_mutex_);
   std::vector<LoadedModel> loaded_ GUARDED_BY(loading_mutex_);
+  /// Of every model, by name.
+  std::map<std::string, std::vector<StoredTensor>> weights_ GUARDED_BY(loading_mutex_);
+  ReadAhead read_ahead_;
   std::atomic<bool> started_ = false;
   std::atomic<bool> stopping_ = false;
   std::atomic<bool> is_loading_ = false;
+  std::atomic<bool> is_computing_ = false;
   std::thread thread_;
 };
 

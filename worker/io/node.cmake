@@ -6,4 +6,4 @@ pa_library(pa_worker_notes
   DEPS pa_worker_core pa_worker_metrics pa_log)
 pa_torch_library(pa_compute_thread
   SOURCES compute_thread.cc
-  DEPS pa_engine pa_models pa_loop pa_queue)
+  DEPS pa_engine pa_log pa_models pa_loop pa_queue)

@@ -41,7 +41,7 @@ bool WorkerNode::turn(TimePoint now) {
   more = take_reports() || more;
   if (const auto due = core_.next_deadline(); due && *due <= now_) {
     feed(worker_event::Measured{compute_.free_memory_bytes(), compute_.is_loading(),
-                                compute_.loaded()});
+                                compute_.loaded(), compute_.is_computing()});
     feed(worker_event::Tick{});
   }
   settle();

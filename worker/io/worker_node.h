@@ -70,6 +70,7 @@ class WorkerNode {
     PA_CHECK(streams_.append(action.stream, action.piece, action.last));
   }
   void do_action(worker_action::Unshare& action) { shared_.erase(action.shard); }
+  void do_action(worker_action::Prefetch& action) { compute_.prefetch(action.model); }
   void do_action(worker_action::Close& action) { streams_.close(action.stream); }
   void do_action(worker_action::Run& action);
   void do_action(worker_action::Cancel& action) { compute_.cancel(action.shard); }

@@ -27,9 +27,11 @@ class MeteredCompute : public ComputeLink {
   void cancel(ShardId shard) override { device_.cancel(shard); }
   void leave(ShardId shard, std::int64_t sample) override { device_.leave(shard, sample); }
   void save(ShardId shard, std::int64_t sample) override { device_.save(shard, sample); }
+  void prefetch(const std::string& model) override { device_.prefetch(model); }
   [[nodiscard]] std::optional<EngineReport> poll() override;
   [[nodiscard]] std::int64_t free_memory_bytes() const override;
   [[nodiscard]] bool is_loading() const override { return device_.is_loading(); }
+  [[nodiscard]] bool is_computing() const override { return device_.is_computing(); }
   [[nodiscard]] std::vector<LoadedModel> loaded() const override { return device_.loaded(); }
 
  private:

@@ -206,6 +206,15 @@ std::vector<ModelInfo> ModelStore::infos() const {
   return infos;
 }
 
+std::map<std::string, std::vector<StoredTensor>> ModelStore::weights() const {
+  std::map<std::string, std::vector<StoredTensor>> weights;
+  for (const auto& [name, entry] : entries_) {
+    for (const auto& [tensor_name, tensor] : entry.folder.weights.tensors())
+      weights[name].push_back(tensor);
+  }
+  return weights;
+}
+
 std::vector<LoadedModel> ModelStore::loaded() const {
   std::vector<LoadedModel> loaded;
   for (const auto& [name, entry] : entries_) {

@@ -80,6 +80,9 @@ class ModelStore {
   [[nodiscard]] std::vector<ModelInfo> infos() const;
   [[nodiscard]] const std::vector<BrokenModel>& broken() const { return broken_; }
 
+  /// The weights of every model by name, in their files. They live as long as they are held.
+  [[nodiscard]] std::map<std::string, std::vector<StoredTensor>> weights() const;
+
   /// What is in the device's memory now, by name in order, the LoRAs that are on with it.
   [[nodiscard]] std::vector<LoadedModel> loaded() const;
 

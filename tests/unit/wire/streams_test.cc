@@ -155,6 +155,25 @@ TEST(StreamsTest, BytesGoOnlyWhereTheirSenderMayWrite) {
   EXPECT_EQ(pair.receiver.buffer(kTarget).data()[70], std::byte{0});
 }
 
+TEST(StreamsTest, ABufferMayBeALaterPartOfWhatTheSenderNames) {
+  Pair pair(30);
+  pair.receiver.receive(stream(), kSender, kTarget, 30, false, pair.now, {}, {}, 500);
+  pair.sender.send(stream(), kReceiver, 40, 0, pair.now);
+  EXPECT_TRUE(pair.sender.append(stream(), Piece{kSource, 0, 30, 500}, true));
+  pair.settle();
+  EXPECT_TRUE(pair.complete());
+  // Neither what lies before it nor what lies behind.
+  for (const std::uint64_t at : {0, 499, 501}) {
+    Pair other(30);
+    other.receiver.receive(stream(), kSender, kTarget, 30, false, other.now, {}, {}, 500);
+    other.sender.send(stream(), kReceiver, 40, 0, other.now);
+    EXPECT_TRUE(other.sender.append(stream(), Piece{kSource, 0, 30, at}, true));
+    other.settle();
+    EXPECT_FALSE(other.complete()) << at;
+    EXPECT_GE(other.brokens, 1) << at;
+  }
+}
+
 TEST(StreamsTest, ALazyBufferIsMappedForReadersOnly) {
   Pair pair(50);
   int maps = 0;

@@ -129,6 +129,45 @@ TEST(WorkerCore, BeatsTellWhatIsInMemory) {
   EXPECT_EQ(beat.loaded[0].load_seconds, 8);
 }
 
+TEST(WorkerCore, APassRunsOnWhenNobodyWantsItAnyMore) {
+  Harness h;
+  h.feed(worker_event::Ready{});
+  h.go_live();
+  const Assign assign = h.assign(3);
+  h.inputs_arrive(assign);
+  const auto busy_for = [&](bool computing) {
+    h.feed(worker_event::Measured{5, false, {}, computing});
+    h.advance(500ms);
+    return h.sent<Heartbeat>().back().busy_for;
+  };
+  EXPECT_EQ(busy_for(true), 500ms);
+  h.hear(Revoke{assign.shard});
+  EXPECT_EQ(busy_for(true), 1s);
+  EXPECT_EQ(busy_for(false), 0ms);
+}
+
+TEST(WorkerCore, APassThatWasHeldUpIsReportedByItself) {
+  Harness h;
+  h.feed(worker_event::Ready{});
+  h.go_live();
+  const Assign assign = h.assign(3);
+  h.inputs_arrive(assign);
+  for (const double seconds : {0.1, 0.11, 3.0, 0.09}) {
+    PassDone pass;
+    pass.model = "sim";
+    pass.rows = 2;
+    pass.seconds = seconds;
+    h.feed(worker_event::Reported{pass});
+  }
+  h.advance(100ms);
+  const auto passes = h.sent<WorkerProgress>().back().passes;
+  ASSERT_EQ(passes.size(), 2U);
+  EXPECT_EQ(passes[0].passes, 3);
+  EXPECT_NEAR(passes[0].seconds, 0.3, 1e-9);
+  EXPECT_EQ(passes[1].passes, 1);
+  EXPECT_EQ(passes[1].seconds, 3.0);
+}
+
 TEST(WorkerCore, TellsHowLongTheAnswerToItsLastBeatTook) {
   Harness h;
   h.feed(worker_event::Ready{});
