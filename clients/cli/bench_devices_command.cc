@@ -3,13 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "clients/cli/cluster_file.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/exit_code.h"
+#include "clients/cli/formatted.h"
 #include "clients/cli/prepared_request.h"
 #include "clients/cli/table.h"
 #include "clients/cli/worker_models.h"
@@ -23,12 +23,6 @@ namespace {
 constexpr Duration kAnswerLimit = std::chrono::seconds{10};
 constexpr std::int64_t kUsualSamples = 8;
 constexpr std::int64_t kUsualSteps = 4;  ///< Enough to tell passes from what is around them.
-
-std::string number(double value) {
-  std::array<char, 32> text{};
-  (void)std::snprintf(text.data(), text.size(), "%.3g", value);
-  return text.data();
-}
 
 /// Runs the request on one worker alone, `samples` samples at a time.
 ///
@@ -96,7 +90,8 @@ int measure_all(const BenchDevicesCommand& command, const PreparedRequest& prepa
       }
       const double rate = static_cast<double>(samples) / *seconds;
       table.add({worker.name, worker.device, std::to_string(samples),
-                 number(1e3 * *seconds) + " ms", number(rate), worker.device_name});
+                 formatted("%.3g ms", 1e3 * *seconds), formatted("%.3g", rate),
+                 worker.device_name});
     }
   }
   if (!any) return fail(unavailable("no live worker has a model '" + prepared.request.model + "'"));

@@ -16,6 +16,7 @@
 #include "clients/cli/cluster_file.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/exit_code.h"
+#include "clients/cli/formatted.h"
 #include "shared/core/version.h"
 #include "shared/io/clock.h"
 #include "shared/io/cores.h"
@@ -62,9 +63,7 @@ class Doctor {
 };
 
 std::string gibibytes(std::uint64_t bytes) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.1f GiB", static_cast<double>(bytes) / (1 << 30));
-  return text;
+  return formatted("%.1f GiB", static_cast<double>(bytes) / (1 << 30));
 }
 
 /// The number behind `key` in a file of lines "key   123 kB", in bytes; 0 if it is not there.
@@ -170,8 +169,7 @@ void examine_cluster(Doctor& doctor, const Where& where) {
   const TimePoint asked = steady_now();
   const Result<ClusterStatus> status = (*client)->status(kAnswerLimit);
   if (!status.ok()) return doctor.problem("coordinator", status.error().message);
-  char round_trip[32];
-  std::snprintf(round_trip, sizeof(round_trip), "%.2f ms", to_seconds(steady_now() - asked) * 1e3);
+  const std::string round_trip = formatted("%.2f ms", to_seconds(steady_now() - asked) * 1e3);
   doctor.good("coordinator",
               "version " + status->version + " answers at " + *endpoint + " in " + round_trip);
   if (status->version != version()) {

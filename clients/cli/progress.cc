@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdio>
 
+#include "clients/cli/formatted.h"
 #include "clients/cpp/result_report.h"
 #include "shared/io/clock.h"
 
@@ -17,13 +17,6 @@ namespace {
 constexpr std::size_t kBarWidth = 20;
 constexpr std::size_t kUsualWidth = 100;
 constexpr Duration kRedraw = std::chrono::milliseconds{100};
-
-template <class... T>
-std::string formatted(const char* format, T... values) {
-  std::array<char, 96> text{};
-  const int length = std::snprintf(text.data(), text.size(), format, values...);
-  return {text.data(), std::min(text.size() - 1, static_cast<std::size_t>(std::max(length, 0)))};
-}
 
 std::string bar(double part) {
   const auto filled = static_cast<std::size_t>(std::lround(part * static_cast<double>(kBarWidth)));

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -12,6 +11,7 @@
 #include "clients/cli/commands.h"
 #include "clients/cli/contact_sheet.h"
 #include "clients/cli/exit_code.h"
+#include "clients/cli/formatted.h"
 #include "clients/cli/json_text.h"
 #include "clients/cli/prepared_request.h"
 #include "clients/cli/progress.h"
@@ -148,14 +148,12 @@ Status draw(const RunCommand& command, const Request& request, const ResultRepor
 
 /// The newest of each sample, as sample-0003.png.
 Status keep_preview(const std::string& folder, const SamplePreview& preview) {
-  std::array<char, 32> name{};
-  std::snprintf(name.data(), name.size(), "sample-%04lld.png",
-                static_cast<long long>(preview.sample));
+  const std::string name = formatted("sample-%04lld.png", static_cast<long long>(preview.sample));
   if (std::ssize(preview.rgb) != preview.width * preview.height * 3) {
     return internal("a preview that is no picture");
   }
-  return write_png(folder + "/" + name.data(), {static_cast<int>(preview.width),
-                                                static_cast<int>(preview.height), preview.rgb});
+  return write_png(folder + "/" + name, {static_cast<int>(preview.width),
+                                         static_cast<int>(preview.height), preview.rgb});
 }
 
 int plan(const RunCommand& command, PreparedRequest prepared, Client& client) {

@@ -10,6 +10,7 @@
 #include "clients/cli/cluster_file.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/exit_code.h"
+#include "clients/cli/formatted.h"
 #include "clients/cli/json_text.h"
 #include "clients/cli/progress.h"
 #include "clients/cli/table.h"
@@ -24,12 +25,6 @@ namespace {
 
 constexpr Duration kAnswerLimit = std::chrono::seconds{5};
 constexpr Duration kPause = std::chrono::milliseconds{200};
-
-std::string number(double value, const char* format = "%.3g") {
-  std::array<char, 48> text{};
-  const int length = std::snprintf(text.data(), text.size(), format, value);
-  return {text.data(), static_cast<std::size_t>(length)};
-}
 
 std::int64_t live_workers(const ClusterStatus& status) {
   return std::count_if(
@@ -53,10 +48,10 @@ void print_devices(const ClusterStatus& status) {
     const std::string free =
         worker.free_memory_bytes < 0
             ? "-"
-            : number(static_cast<double>(worker.free_memory_bytes) / (1 << 30)) + " GiB";
-    table.add({worker.name, worker.device, worker.state, number(worker.weight),
+            : formatted("%.3g GiB", static_cast<double>(worker.free_memory_bytes) / (1 << 30));
+    table.add({worker.name, worker.device, worker.state, formatted("%.3g", worker.weight),
                std::to_string(worker.samples_done), std::to_string(worker.steps_done),
-               number(worker.busy_seconds, "%.1f s"), rate > 0 ? rate_text(rate) : "-", free,
+               formatted("%.1f s", worker.busy_seconds), rate > 0 ? rate_text(rate) : "-", free,
                worker.host, worker.device_name});
   }
   table.print();

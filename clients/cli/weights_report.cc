@@ -7,6 +7,7 @@
 #include <set>
 #include <system_error>
 
+#include "clients/cli/formatted.h"
 #include "shared/core/units.h"
 #include "shared/io/yaml.h"
 #include "shared/models/families.h"
@@ -93,11 +94,7 @@ Result<Blueprint> blueprint_of(const std::string& model) {
 }
 
 std::string in_words(const SamplingInfo& sampling) {
-  const auto number = [](double value) {
-    std::array<char, 32> text{};
-    std::snprintf(text.data(), text.size(), "%g", value);
-    return std::string(text.data());
-  };
+  const auto number = [](double value) { return formatted("%g", value); };
   std::string words = "predicts " + sampling.prediction + ", sigmas " + sampling.type;
   if (sampling.prediction == "flow") return words + " with shift " + number(sampling.shift);
   if (sampling.type == "continuous") {
