@@ -200,6 +200,7 @@ class WorkerCore {
   TimePoint last_heard_;
   TimePoint alone_since_;
   std::optional<TimePoint> next_progress_;
+  TimePoint last_tick_;
   std::optional<TimePoint> busy_since_;  ///< Start of the running pass, as far as reports tell.
   bool draining_ = false;
   std::map<ShardId, Held> shards_;

@@ -1,5 +1,8 @@
 // A worker's session with the coordinator: joining, heartbeats, silence, leaving.
 
+#include <algorithm>
+#include <utility>
+
 #include "worker/core/worker_core.h"
 
 namespace pa {
@@ -138,6 +141,10 @@ void WorkerCore::on(const worker_event::Measured& event) {
 }
 
 void WorkerCore::on(const worker_event::Tick&) {
+  // Who was stopped, or slept with its box, did not compute meanwhile.
+  const Duration since = now_ - std::exchange(last_tick_, now_);
+  if (busy_since_ && since > 2 * beat_interval_)
+    *busy_since_ = std::min(now_, *busy_since_ + since);
   if (state_ == SessionState::kIdle || state_ == SessionState::kGone) return;
   if (state_ != SessionState::kLive && options_.give_up &&
       now_ - alone_since_ >= *options_.give_up) {

@@ -146,6 +146,17 @@ TEST(WorkerCore, APassRunsOnWhenNobodyWantsItAnyMore) {
   EXPECT_EQ(busy_for(false), 0ms);
 }
 
+TEST(WorkerCore, TheTimeOfAStopCountsForNoPass) {
+  Harness h;
+  h.feed(worker_event::Ready{});
+  h.go_live();
+  h.inputs_arrive(h.assign(3));
+  h.advance(500ms);
+  EXPECT_EQ(h.sent<Heartbeat>().back().busy_for, 500ms);
+  h.advance(2500ms);  // In one go: its beats were due meanwhile.
+  EXPECT_EQ(h.sent<Heartbeat>().back().busy_for, 500ms);
+}
+
 TEST(WorkerCore, APassThatWasHeldUpIsReportedByItself) {
   Harness h;
   h.feed(worker_event::Ready{});
