@@ -1,8 +1,10 @@
 // Long runs of the scheduling policy, for figures and for finding what breaks it.
 //
-//   explore --seeds 1..10000 [--scenario table|slow|lost|late] [--case WORDS] [--below X] [--trace FILE]
+//   explore --seeds 1..10000 [--scenario table|slow|lost|late] [--case WORDS] [--error X] [--jitter X] [--below X]
+//           [--trace FILE]
 //
-// Prints a row a case. --case: only those whose name holds WORDS. --below: names the seeds under that efficiency.
+// Prints a row a case. --case: only those whose name holds WORDS. --error, --jitter: how wrong costs are at first, and by how
+// much passes of one kind differ, as parts; 0.1 and 0.05. --below: names the seeds under that efficiency.
 // --trace: Chrome trace JSON of the first seed.
 
 #include <cstdlib>
@@ -23,6 +25,8 @@ struct Options {
   std::uint64_t last = 200;
   Mishap mishap = Mishap::kNone;
   std::string words;
+  double error = PolicyCase{}.error;
+  double jitter = PolicyCase{}.jitter;
   double below = 0;
   std::string trace;
   int jobs = 2;
@@ -30,7 +34,7 @@ struct Options {
 
 [[noreturn]] void usage(const std::string& problem) {
   std::cerr << problem << "\nusage: explore --seeds A..B [--scenario table|slow|lost|late]"
-            << " [--case WORDS] [--below X] [--trace FILE] [--jobs J]\n";
+            << " [--case WORDS] [--error X] [--jitter X] [--below X] [--trace FILE] [--jobs J]\n";
   std::exit(2);
 }
 
@@ -55,6 +59,10 @@ Options parse(int argc, char** argv) {
         options.mishap = scenarios.at(value);
       } else if (name == "--case") {
         options.words = value;
+      } else if (name == "--error") {
+        options.error = std::stod(value);
+      } else if (name == "--jitter") {
+        options.jitter = std::stod(value);
       } else if (name == "--below") {
         options.below = std::stod(value);
       } else if (name == "--trace") {
@@ -91,7 +99,9 @@ int main_of(const Options& options) {
   int broken = 0;
   std::cout << "| case | median | 1st percentile | moves a sample | most | worst against the best "
                "alone |\n|---|---|---|---|---|---|\n";
-  for (const PolicyCase& one : policy_cases(options.mishap)) {
+  for (PolicyCase one : policy_cases(options.mishap)) {
+    one.error = options.error;
+    one.jitter = options.jitter;
     if (name_of(one).find(options.words) == std::string::npos) continue;
     if (!options.trace.empty()) {
       std::string text;
