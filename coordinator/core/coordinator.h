@@ -219,6 +219,7 @@ class Coordinator {
   [[nodiscard]] std::optional<TimePoint> next_schedule() const;
   void sample_ended(Worker& worker);
   void learn(Worker& worker, const WorkerProgress& progress);
+  [[nodiscard]] std::optional<double> longest_pass(const Worker& worker);
   void pass_ended(Worker& worker);
   void check_overdue(Worker& worker, Duration busy_for);
   void mark_urgent(const View& now);

@@ -291,6 +291,23 @@ void Coordinator::learn(Worker& worker, const WorkerProgress& progress) {
   }
 }
 
+/// Seconds that the running pass of a worker should take at most, of whichever of its requests it is; nullopt if it has
+/// some of a kind that was hardly run there.
+std::optional<double> Coordinator::longest_pass(const Worker& worker) {
+  double longest = 0;
+  for (const ShardId id : worker.shards) {
+    const Job& job = jobs_.at(shards_.at(id).request);
+    const CostModel::Estimate estimate = costs_.estimate(device_of(worker), job.kind, 1);
+    if (estimate.basis != CostBasis::kMeasured || estimate.times->passes_seen() < 3)
+      return std::nullopt;
+    const std::int64_t samples = worker.assigned + worker.hedged;
+    const std::int64_t rows =
+        std::clamp<std::int64_t>(samples * job.admitted.rows_per_sample, 1, worker.hello.max_rows);
+    longest = std::max(longest, estimate.times->cost()(rows));
+  }
+  return longest;
+}
+
 /// It is not stuck, if it was.
 void Coordinator::pass_ended(Worker& worker) {
   if (!worker.is_stuck()) return;
@@ -304,15 +321,10 @@ void Coordinator::check_overdue(Worker& worker, Duration busy_for) {
   if (busy_for <= Duration{0}) return pass_ended(worker);  // If it told so, that was lost.
   if (worker.shards.empty()) return;
   worker.pass_began = now_ - busy_for;
-  const Job& job = jobs_.at(shards_.at(*worker.shards.begin()).request);
-  const CostModel::Estimate estimate = costs_.estimate(device_of(worker), job.kind, 1);
-  if (estimate.basis != CostBasis::kMeasured || estimate.times->passes_seen() < 3) return;
-  const std::int64_t samples = worker.assigned + worker.hedged;
-  const std::int64_t rows = std::min(samples * job.admitted.rows_per_sample, worker.hello.max_rows);
-  if (rows < 1) return;
-  const double expected = estimate.times->cost()(rows);
+  const std::optional<double> expected = longest_pass(worker);
+  if (!expected) return;
   const double seconds = to_seconds(busy_for);
-  if (seconds >= std::max(kLate * expected, kShortestLate)) {
+  if (seconds >= std::max(kLate * *expected, kShortestLate)) {
     replan_ = replan_ || (plan_.active && !worker.late);
     worker.late = true;
     late_.insert(worker.id);
@@ -320,9 +332,9 @@ void Coordinator::check_overdue(Worker& worker, Duration busy_for) {
     hedge_on_their_way(worker);
     hedge_on_idle(worker);
   }
-  if (seconds < kOverdue * expected * worker.overdue || seconds < kShortest) return;
+  if (seconds < kOverdue * *expected * worker.overdue || seconds < kShortest) return;
   // It takes at least so long; for how long it goes on like that, its next passes will tell.
-  worker.overdue = seconds / expected;
+  worker.overdue = seconds / *expected;
   tell(note::DeviceSlow{worker.hello.name, worker.overdue});
   replan_ = replan_ || plan_.active;
 }

@@ -239,20 +239,8 @@ bool Coordinator::is_hung(const Worker& worker, Duration busy_for) {
 /// How long the pass of a worker that has samples may take.
 Duration Coordinator::lease_of(const Worker& worker) {
   const LivenessOptions& limits = options_.liveness;
-  Duration lease = limits.lease;
-  for (const ShardId id : worker.shards) {
-    const Job& job = jobs_.at(shards_.at(id).request);
-    const CostModel::Estimate estimate = costs_.estimate(device_of(worker), job.kind, 1);
-    if (estimate.basis != CostBasis::kMeasured || estimate.times->passes_seen() < 3) {
-      lease = std::max(lease, limits.first_lease);
-      continue;
-    }
-    const std::int64_t samples = worker.assigned + worker.hedged;
-    const std::int64_t rows =
-        std::clamp<std::int64_t>(samples * job.admitted.rows_per_sample, 1, worker.hello.max_rows);
-    lease = std::max(lease, from_seconds(kLeasePasses * estimate.times->cost()(rows)));
-  }
-  return lease;
+  const std::optional<double> pass = longest_pass(worker);
+  return std::max(limits.lease, pass ? from_seconds(kLeasePasses * *pass) : limits.first_lease);
 }
 
 /// Its process is told to end, and its samples go to others. It is not let in again.
