@@ -162,6 +162,13 @@ SCHEDULING = [
     graph("Shards given to others", "By why (pa_chunk_retries_total).", "short",
           target(f"sum by (reason) ({rate(series('pa_chunk_retries_total'))})", "{{reason}}"),
           stacked=True),
+    graph("Samples that changed devices", "A second, by the device they left: running ones that were moved "
+          "(pa_device_moved_items_total), and those begun again elsewhere since it was stuck "
+          "(pa_device_hedged_items_total).", "short",
+          target(f"sum by (device) ({rate(of_device('pa_device_moved_items_total'))})",
+                 "{{device}} moved"),
+          target(f"sum by (device) ({rate(of_device('pa_device_hedged_items_total'))})",
+                 "{{device}} stuck")),
     graph("Waiting for a device, p95", "From admission to the first sample under way "
           "(pa_queue_wait_seconds).", "s",
           target(quantile(0.95, "pa_queue_wait_seconds"), "p95")),
