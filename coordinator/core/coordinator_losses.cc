@@ -60,15 +60,14 @@ void Coordinator::lose_shard(ShardId id, const std::string& reason, Blame blame)
       sample.strikes.push_back({worker.hello.name, worker.hello.boot, reason});
       struck_.insert(job.id);
     }
-    if (sample.late.value != 0) {
-      job.unplaced.push_back(i);  // A late worker has it too, and may end it yet.
-    } else if (is_to_be_quarantined(sample)) {
+    const bool may_end_yet = sample.late.value != 0;  // On the late worker.
+    if (!may_end_yet && is_to_be_quarantined(sample)) {
       fail_sample(job, i, worker,
                   {Code::kWorkerLost,
                    "sample " + std::to_string(i) + " is given up: workers were lost with it " +
                        std::to_string(sample.strikes.size()) + " times: " + told(sample.strikes),
                    {}});
-    } else if (sample.attempts >= options_.max_attempts) {
+    } else if (!may_end_yet && sample.attempts >= options_.max_attempts) {
       fail_sample(job, i, worker,
                   {Code::kWorkerLost,
                    "sample " + std::to_string(i) + " was lost " + std::to_string(sample.attempts) +
