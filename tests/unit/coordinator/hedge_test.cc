@@ -14,7 +14,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 const Shape kRow{16, 64, 64};
-constexpr std::uint64_t kRowBytes = 16 * 64 * 64 * 4;
+constexpr std::uint64_t kRowBytes = 16ull * 64 * 64 * 4;
 
 /// A worker that takes a second for a pass, and was given two samples; another like it, which is idle. Both share memory.
 class Hedges : public ::testing::Test {
