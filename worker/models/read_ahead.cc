@@ -17,12 +17,11 @@ constexpr std::size_t kChunk = 8u << 20;
 /// Advice only: what cannot be read now is read when it is loaded, and said to be broken then.
 void read(std::span<const std::byte> bytes, const std::stop_token& stop) {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto end = reinterpret_cast<std::uintptr_t>(bytes.data()) + bytes.size();
-  auto at = reinterpret_cast<std::uintptr_t>(bytes.data()) / page * page;
-  while (at < end && !stop.stop_requested()) {
-    const std::size_t count = std::min<std::size_t>(kChunk, end - at);
-    (void)madvise(reinterpret_cast<void*>(at), count, MADV_WILLNEED);
-    at += count;
+  const std::size_t before = reinterpret_cast<std::uintptr_t>(bytes.data()) % page;
+  auto* const begin = const_cast<std::byte*>(bytes.data()) - before;
+  const std::size_t end = before + bytes.size();
+  for (std::size_t at = 0; at < end && !stop.stop_requested(); at += kChunk) {
+    (void)madvise(begin + at, std::min(kChunk, end - at), MADV_WILLNEED);
   }
 }
 
