@@ -126,6 +126,7 @@ Result<Outcome> Client::run(Submission submission, JobCallbacks callbacks,
 
 void Client::acknowledge(const RequestId& request) {
   outbox_.push_back({PeerId{0}, DoneAck{request}, {}});
+  memory_.acknowledged(request);
   (void)flush();
 }
 

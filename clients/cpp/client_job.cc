@@ -66,11 +66,16 @@ void ClientJob::start(TimePoint now, std::vector<Outgoing>& out) {
     }
     total += *bytes;
     specs.push_back(tensor.spec);
-    submit_.tensors.push_back({tensor.spec, digest_of(tensor.bytes.bytes())});
+    submit_.tensors.push_back({tensor.spec, {}});
   }
   const Result<InputLayout> layout = input_layout(specs);
   if (!layout.ok()) return finish(layout.error());
-  if (!submission_.plan_only && total >= kShareFromBytes) share_inputs(*layout);
+  const bool by_memory = !submission_.plan_only && total >= kShareFromBytes;
+  if (!by_memory || !share_inputs(*layout)) {
+    for (std::size_t i = 0; i < submit_.tensors.size(); ++i)
+      submit_.tensors[i].digest = digest_of(submission_.tensors[i].bytes.bytes());
+  }
+  if (!submission_.plan_only) offer_memory();
   send_submit(now, out);
   if (submission_.plan_only || total == 0) return;
 
@@ -89,25 +94,39 @@ void ClientJob::start(TimePoint now, std::vector<Outgoing>& out) {
   }
 }
 
-void ClientJob::share_inputs(const InputLayout& layout) {
-  if (options_.memory == nullptr || options_.memory->token() == 0) return;
+/// Returns false if they are to be sent.
+bool ClientJob::share_inputs(const InputLayout& layout) {
+  if (options_.memory == nullptr || options_.memory->token() == 0) return false;
   std::vector<ClientMemory::Part> parts;
   for (std::size_t i = 0; i < submission_.tensors.size(); ++i) {
     parts.push_back({submission_.tensors[i].bytes, layout.offsets[i]});
   }
-  if (std::optional<Segment> placed = options_.memory->place(layout.total, parts)) {
-    inputs_ = std::move(*placed);
-    submit_.segment = first_buffer_.value;
-  }
+  std::optional<ClientMemory::Placed> placed = options_.memory->place(layout.total, parts);
+  if (!placed) return false;
+  for (std::size_t i = 0; i < parts.size(); ++i) submit_.tensors[i].digest = placed->digests[i];
+  inputs_ = std::move(placed->memory);
+  submit_.segment = first_buffer_.value;
+  return true;
+}
+
+/// For the result, if there is an idea of how large it may be.
+void ClientJob::offer_memory() {
+  if (options_.memory == nullptr || options_.memory->token() == 0) return;
+  if (!callbacks_.on_shared_result) return;
+  const std::uint64_t id = first_buffer_.value + submission_.tensors.size();
+  offered_ = options_.memory->offer_result(id);
+  if (offered_.segment) submit_.result_segment = id;
 }
 
 void ClientJob::send_submit(TimePoint now, std::vector<Outgoing>& out) {
   if (options_.memory != nullptr) submit_.sharing = options_.memory->token();
   // If it does not arrive, the coordinator asks for the bytes.
-  if (inputs_) (void)options_.memory->hand_over(submit_.segment, inputs_);
+  if (inputs_.segment) (void)options_.memory->hand_over(submit_.segment, inputs_.segment);
   submit_.result_from = arrived_;
   submit_.result_run = accepted_ ? accepted_->run : 0;
   out.push_back(to_coordinator(submit_));
+  // Only once: an earlier life of the coordinator may have had it, and a worker of that may write.
+  submit_.result_segment = 0;
   next_submit_ = now + resend_;
   resend_ = std::min(2 * resend_, options_.last_resend);
   ++unanswered_;
@@ -190,12 +209,13 @@ void ClientJob::on_accepted(const Accepted& accepted, TimePoint now, std::vector
     streams_.close(result_stream());
     arrived_ = 0;
     done_.reset();
+    in_offered_ = false;
     take_segment(accepted, result_bytes_);
   }
   accepted_ = accepted;
   refused_ = false;
   // What was promised in shared memory and did not come is asked for.
-  const bool ask = done_.has_value() || accepted.segment != 0;
+  const bool ask = done_.has_value() || accepted.segment != 0 || accepted.in_your_memory;
   if (!shared_result_) {
     streams_.receive(result_stream(), kCoordinator, buffer, result_bytes_, ask, now);
   }
@@ -226,18 +246,33 @@ void ClientJob::on(const StreamEvent& event, TimePoint now) {
 
 void ClientJob::check_complete(TimePoint now) {
   if (!accepted_ || !done_) return;
-  if (done_->result_bytes > result_bytes_) {
+  const std::uint64_t whole = stream_bytes();
+  if (whole > result_bytes_) {
     return finish(internal("the coordinator sent more of a result than it promised"));
   }
   if (shared_result_) return take_result();
-  if (arrived_ >= done_->result_bytes) return deliver();
-  streams_.expect(result_stream(), done_->result_bytes, now);
+  if (arrived_ >= whole) return deliver();
+  streams_.expect(result_stream(), whole, now);
+}
+
+/// Of the whole result stream. Done may have been sent while the coordinator still thought that the
+/// result had come in shared memory; what did not fail is sent if it is asked for.
+std::uint64_t ClientJob::stream_bytes() const {
+  const Result<std::uint64_t> row = row_bytes(accepted_->result);
+  const auto good = std::count_if(done_->samples.begin(), done_->samples.end(),
+                                  [](const SampleReport& report) { return !report.failed; });
+  return std::max(done_->result_bytes, row.ok() ? static_cast<std::uint64_t>(good) * *row : 0);
 }
 
 void ClientJob::take_segment(const Accepted& accepted, std::uint64_t bytes) {
   shared_result_ = {};
-  if (accepted.segment != 0 && options_.memory != nullptr) {
+  if (options_.memory == nullptr) return;
+  if (accepted.segment != 0) {
     shared_result_ = options_.memory->handed(accepted.segment, bytes);
+  } else if (accepted.in_your_memory && !accepted_ && offered_.segment &&
+             offered_.segment.bytes() >= bytes) {
+    shared_result_ = offered_.segment;
+    in_offered_ = true;
   }
 }
 
@@ -251,39 +286,63 @@ Result<Buffer> ClientJob::place_for(const Accepted& accepted, std::uint64_t byte
   return callbacks_.on_accepted(accepted);
 }
 
+/// The result, in shared memory, becomes `place_`.
+Status ClientJob::map_result() {
+  // What might still change is copied, so that what is checked is what is delivered.
+  if (!in_ours_ || done_->late_writers) return shared_result_.read(0, place_.bytes());
+  // It may be in another segment than the one promised first.
+  Buffer map = in_offered_ ? offered_.map : Buffer{};
+  if (map.empty()) {
+    PA_ASSIGN(map, shared_result_.map_shared(Segment::Access::kRead));
+    Segment::prefault(map.slice(0, result_bytes_).bytes());
+  }
+  if (in_offered_) offered_.map = map;
+  place_ = map.slice(0, result_bytes_);
+  read_only_ = true;
+  return {};
+}
+
 /// The result is whole, in shared memory.
 void ClientJob::take_result() {
-  if (in_ours_) {
-    // It may be in another segment than the one promised first.
-    const Result<Buffer> map = shared_result_.map();
-    if (!map.ok()) return finish(map.error());
-    place_ = map->slice(0, result_bytes_);
-  } else if (const Status read = shared_result_.read(0, place_.bytes()); !read.ok()) {
-    return finish(read.error());
-  }
-  if (inputs_) options_.memory->reuse(std::exchange(inputs_, {}));
+  if (const Status mapped = map_result(); !mapped.ok()) return finish(mapped.error());
+  if (inputs_.segment) options_.memory->reuse(std::exchange(inputs_, {}));
+  options_.memory->expect_result(result_bytes_);
   deliver();
 }
 
-/// Every row must be what its device gave, whichever way it came.
-Status ClientJob::check_rows() const {
-  PA_ASSIGN(const std::uint64_t bytes, row_bytes(accepted_->result));
-  for (const SampleReport& report : done_->samples) {
-    if (report.failed || report.digest == Digest{}) continue;
-    const std::uint64_t offset = static_cast<std::uint64_t>(report.sample) * bytes;
-    const bool inside =
-        report.sample >= 0 && offset <= place_.size() && bytes <= place_.size() - offset;
-    if (!inside || digest_of(place_.slice(offset, bytes).bytes()) != report.digest) {
-      return internal("sample " + std::to_string(report.sample) + ", made by " + report.worker +
-                      ", was damaged on its way here; run the request again");
-    }
+/// It must be what its device gave, whichever way it came; one that failed has no bytes but zeros.
+Status ClientJob::check_row(const SampleReport& report, std::uint64_t bytes) {
+  const auto sample = static_cast<std::uint64_t>(report.sample);
+  if (bytes == 0 || sample >= place_.size() / bytes) {  // A negative one is past the end, too.
+    return internal("the coordinator reports a sample " + std::to_string(report.sample) +
+                    ", which the result does not have");
   }
+  const std::span<std::byte> row = place_.slice(sample * bytes, bytes).bytes();
+  if (report.failed && read_only_) {
+    return shared_result_.write(sample * bytes, std::vector<std::byte>(bytes));
+  }
+  if (report.failed) {
+    std::fill(row.begin(), row.end(), std::byte{0});
+  } else if (report.digest != Digest{} && digest_of(row) != report.digest) {
+    return internal("sample " + std::to_string(report.sample) + ", made by " + report.worker +
+                    ", was damaged on its way here; run the request again");
+  }
+  return {};
+}
+
+Status ClientJob::check_rows() {
+  PA_ASSIGN(const std::uint64_t bytes, row_bytes(accepted_->result));
+  for (const SampleReport& report : done_->samples) PA_TRY(check_row(report, bytes));
   return {};
 }
 
 void ClientJob::deliver() {
   if (const Status right = check_rows(); !right.ok()) return finish(right.error());
-  if (in_ours_) callbacks_.on_shared_result(*accepted_, place_);
+  if (in_offered_ && read_only_) {
+    place_ = {};
+    place_ = options_.memory->lend(submission_.id, std::move(offered_)).slice(0, result_bytes_);
+  }
+  if (in_ours_) callbacks_.on_shared_result(*accepted_, std::exchange(place_, {}));
   finish(Outcome{*accepted_, *done_});
 }
 
@@ -347,6 +406,7 @@ bool ClientJob::take_reconnect() { return std::exchange(reconnect_, false); }
 
 void ClientJob::acknowledge(std::vector<Outgoing>& out) const {
   out.push_back(to_coordinator(DoneAck{submission_.id}));
+  if (options_.memory != nullptr) options_.memory->acknowledged(submission_.id);
 }
 
 }  // namespace pa

@@ -41,8 +41,8 @@ struct Outcome {
 /// What a client learns on the way. Each may be empty, but for on_accepted unless plan_only.
 struct JobCallbacks {
   /// If there is one, a result of a coordinator on this box may come in memory shared with it, which
-  /// this is told of when it is whole: on_accepted is not called then. What is written to that memory
-  /// stays in this process.
+  /// this is told of when it is whole: on_accepted is not called then. That memory may not be written
+  /// to, and may serve a later request once all copies of the Buffer are gone.
   std::function<void(const Accepted&, Buffer result)> on_shared_result;
   /// The coordinator promises a result of this shape. Returns where its bytes go: byte_size(result)
   /// of them. An error ends the request. Called once.
@@ -112,11 +112,15 @@ class ClientJob {
 
  private:
   void start(TimePoint now, std::vector<Outgoing>& out);
-  void share_inputs(const InputLayout& layout);
+  [[nodiscard]] bool share_inputs(const InputLayout& layout);
+  void offer_memory();
   void take_segment(const Accepted& accepted, std::uint64_t bytes);
   [[nodiscard]] Result<Buffer> place_for(const Accepted& accepted, std::uint64_t bytes);
   void take_result();
-  [[nodiscard]] Status check_rows() const;
+  [[nodiscard]] std::uint64_t stream_bytes() const;
+  [[nodiscard]] Status map_result();
+  [[nodiscard]] Status check_row(const SampleReport& report, std::uint64_t bytes);
+  [[nodiscard]] Status check_rows();
   void deliver();
   void send_submit(TimePoint now, std::vector<Outgoing>& out);
   void heard(TimePoint now);
@@ -143,11 +147,14 @@ class ClientJob {
   bool noticed_ = false;  ///< The person who waits knows of the silence.
   bool reconnect_ = false;
   bool eager_ = false;     ///< The tensors are sent without being asked for.
-  Segment inputs_;         ///< The tensors in shared memory; none if they are sent.
+  Mapped inputs_;          ///< The tensors in shared memory; none if they are sent.
   Segment shared_result_;  ///< The result in shared memory; none if it is sent.
+  Mapped offered_;         ///< Memory for the result, as the first Submit says; none if it does not.
   Buffer place_;  ///< Where the result goes: where on_accepted wants it, or a map of the first
                   ///< shared memory that was promised.
   bool in_ours_ = false;  ///< The latter.
+  bool in_offered_ = false;  ///< The result is in offered_, which no other run has written to.
+  bool read_only_ = false;   ///< `place_` is a map that must not be written to.
   bool refused_ = false;  ///< Accepted once, by a coordinator that is no more; not by this one yet.
 
   std::optional<Accepted> accepted_;

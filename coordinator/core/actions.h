@@ -28,6 +28,8 @@ struct Submitted {
   bool shares = false;                ///< As in Incoming.
   std::uint64_t segment_bytes = 0;    ///< Of submit.segment; 0 if it did not come.
   std::vector<bool> blobs_here = {};  ///< [tensors] Whether it is kept here; may be shorter.
+  std::uint64_t result_segment_bytes =
+      0;  ///< Of submit.result_segment; 0 if it did not come or cannot be written to.
 };
 /// Any other message of a client: DoneAck, Cancel, StatusQuery.
 struct FromClient {
@@ -91,7 +93,7 @@ struct Tick {};
 
 using Event = std::variant<event::Submitted, event::FromClient, event::FromWorker,
                            event::WantsBytes, event::PeerGone, StreamArrived, StreamSent,
-                           StreamBroken, event::Journaled, event::Recovered, event::RecoveredEnded,
+                           StreamBroken, StreamUnwritable, event::Journaled, event::Recovered, event::RecoveredEnded,
                            event::NoMemory, event::WeightsChanged, event::Shutdown, event::Tick>;
 
 /// What the core wants done, in order. Those about buffers and streams are calls of Streams.
@@ -110,12 +112,13 @@ struct Allocate {
   RequestId request;    ///< Whom event::NoMemory concerns.
   bool shared = false;  ///< In memory that can be shared, if there is any.
 };
-/// The buffer is the segment that came with the Submitted event.
+/// The buffer is a segment that came with the Submitted event.
 struct AdoptSegment {
   BufferId buffer;
   std::uint64_t bytes = 0;  ///< Of it, from its start on.
+  bool result = false;      ///< Submit.result_segment; else Submit.segment.
 };
-/// Nobody writes to the buffer any more, if it was shared.
+/// Nobody writes to the buffer any more, if it was shared and no worker has it mapped.
 struct Freeze {
   BufferId buffer;
 };

@@ -223,6 +223,8 @@ void Coordinator::on(const StreamBroken& event) {
   }
 }
 
+void Coordinator::on(const StreamUnwritable& event) { on(event::NoMemory{event.stream.request}); }
+
 void Coordinator::on(const event::WantsBytes& event) {
   if (event.stream.kind == StreamKind::kShardInput) {
     const Shard* shard = find(event.stream.shard);

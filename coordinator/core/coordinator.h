@@ -307,6 +307,7 @@ class Coordinator {
   void on(const StreamArrived& event);
   void on(const StreamSent& event);
   void on(const StreamBroken& event);
+  void on(const StreamUnwritable& event);
   void on(const event::WantsBytes& event);
   void on(const event::Shutdown& event);
   void on(const event::Tick& event);

@@ -78,6 +78,7 @@ void Coordinator::on(const event::Submitted& event) {
   }
   const bool to_workers = any_worker_shares();
   job.result_shared = result_bytes >= kShareFromBytes && (to_workers || job.client_shares);
+  job.result_in_client = job.result_shared && event.result_segment_bytes >= result_bytes;
   const bool inputs_here =
       submit.segment != 0 &&
       event.segment_bytes >= std::max<std::uint64_t>(job.admitted.layout_bytes, 1);
@@ -87,7 +88,11 @@ void Coordinator::on(const event::Submitted& event) {
   } else {
     emit(action::Allocate{job.input, job.admitted.layout_bytes, job.id, job.input_shared});
   }
-  emit(action::Allocate{job.result, result_bytes, job.id, job.result_shared});
+  if (job.result_in_client) {
+    emit(action::AdoptSegment{job.result, result_bytes, true});
+  } else {
+    emit(action::Allocate{job.result, result_bytes, job.id, job.result_shared});
+  }
   job.input_received = !inputs_here;
   name_blobs(job, client_scope(event.who));
   Job& kept = jobs_.emplace(job.id, std::move(job)).first->second;
@@ -205,6 +210,7 @@ void Coordinator::resubmitted(Job& job, PeerId peer, const Submit& submit, bool 
     job.client = peer;
     job.client_window = submit.window;
     job.client_shares = shares;
+    job.result_in_client = false;  // It is given the memory anew, as anyone else.
   }
   switch (job.state) {
     case JobState::kReceiving:
@@ -295,8 +301,11 @@ void Coordinator::send_accepted(const Job& job) {
                     job.plan, job.plan_seconds, job.plan_limit};
   std::vector<BufferId> share;
   if (job.result_shared && job.client_shares && !job.result_streamed) {
-    accepted.segment = job.result.value;
-    share.push_back(job.result);
+    accepted.in_your_memory = job.result_in_client;
+    if (!job.result_in_client) {
+      accepted.segment = job.result.value;
+      share.push_back(job.result);
+    }
   }
   send(*job.client, std::move(accepted), std::move(share));
 }
@@ -389,6 +398,7 @@ void Coordinator::end(Job& job, const std::optional<Error>& error) {
   done.result_bytes = job.result_appended;
   done.seconds = to_seconds(now_ - job.admitted_at);
   done.queue_seconds = to_seconds(job.started_at.value_or(now_) - job.admitted_at);
+  done.late_writers = job.late_writers;
   for (std::size_t i = 0; i < job.samples.size(); ++i) {
     const SampleState state = job.samples[i].state;
     if (state != SampleState::kDone && state != SampleState::kFailed) continue;

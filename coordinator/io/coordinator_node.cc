@@ -91,11 +91,18 @@ void CoordinatorNode::take(Incoming&& incoming) {
     arrived_.reset();
     if (submit->segment != 0) arrived_ = transport_.shared(incoming.peer, submit->segment);
     const std::uint64_t bytes = arrived_ ? arrived_->bytes() : 0;
+    arrived_result_.reset();
+    if (submit->result_segment != 0)
+      arrived_result_ = transport_.shared(incoming.peer, submit->result_segment);
+    const std::uint64_t result_bytes =
+        arrived_result_ && arrived_result_->is_writable() ? arrived_result_->bytes() : 0;
     std::vector<bool> blobs_here;
     if (!arrived_ && !submit->plan_only) blobs_here = find_blobs(*submit, incoming.who);
     feed(event::Submitted{incoming.peer, std::move(*submit), std::move(body),
-                          std::move(incoming.who), incoming.shares, bytes, std::move(blobs_here)});
+                          std::move(incoming.who), incoming.shares, bytes, std::move(blobs_here),
+                          result_bytes});
     arrived_.reset();
+    arrived_result_.reset();
     found_.clear();
   } else {
     feed(event::FromClient{incoming.peer, std::move(incoming.message)});
@@ -153,8 +160,9 @@ void CoordinatorNode::adopt(BufferId buffer, const Segment& segment, std::uint64
 }
 
 void CoordinatorNode::do_action(action::AdoptSegment& action) {
-  PA_CHECK(arrived_.has_value());
-  adopt(action.buffer, *arrived_, action.bytes);
+  const std::optional<Segment>& segment = action.result ? arrived_result_ : arrived_;
+  PA_CHECK(segment.has_value());
+  adopt(action.buffer, *segment, action.bytes);
 }
 
 void CoordinatorNode::do_action(action::FillIn& action) {
@@ -170,8 +178,10 @@ void CoordinatorNode::do_action(action::Copy& action) {
 void CoordinatorNode::do_action(action::Freeze& action) {
   const auto found = segments_.find(action.buffer);
   if (found == segments_.end()) return;
+  // A worker that has it mapped keeps it from being frozen: the client is told that some may write.
   const Status frozen = found->second.freeze();
-  if (!frozen.ok() && notes_) notes_(note::ProtocolError{PeerId{0}, frozen.error().message});
+  const bool news = !frozen.ok() && frozen.error().code != Code::kUnavailable;
+  if (news && notes_) notes_(note::ProtocolError{PeerId{0}, frozen.error().message});
 }
 
 void CoordinatorNode::do_action(action::Append& action) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -59,13 +60,51 @@ Result<Segment> Segment::read_only() const {
   return Segment(std::move(reader), bytes_);
 }
 
+bool Segment::is_writable() const {
+  const int flags = ::fcntl(descriptor(), F_GETFL);
+  const int seals = ::fcntl(descriptor(), F_GET_SEALS);
+  return flags >= 0 && (flags & O_ACCMODE) == O_RDWR && seals >= 0 &&
+         (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) == 0;
+}
+
+void Segment::prefault(std::span<std::byte> part) {
+  constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ of Linux 5.14; others refuse it.
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const std::uintptr_t into_page = reinterpret_cast<std::uintptr_t>(part.data()) % page;
+  if (part.empty()) return;
+  (void)::madvise(part.data() - into_page, part.size() + into_page, kPopulateRead);
+}
+
 Result<Buffer> Segment::map() const {
-  void* const data =
-      ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor(), 0);
-  if (data == MAP_FAILED) return overloaded(system_says("cannot map shared memory"));
+  return map_with(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE);
+}
+
+Result<Buffer> Segment::map_shared(Access access) const {
+  return map_with(access == Access::kWrite ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED);
+}
+
+Result<Buffer> Segment::map_with(int protection, int flags) const {
+  void* const data = ::mmap(nullptr, bytes_, protection, flags, descriptor(), 0);
+  if (data == MAP_FAILED) {
+    const bool refused = errno == EPERM || errno == EACCES;
+    const std::string reason = system_says("cannot map shared memory");
+    return refused ? invalid(reason) : overloaded(reason);
+  }
   return Buffer(std::shared_ptr<std::byte>(static_cast<std::byte*>(data),
                                            [bytes = bytes_](std::byte* p) { ::munmap(p, bytes); }),
                 bytes_);
+}
+
+std::string Segment::identity() const {
+  // Of tmpfs: the inode's number, which is used again, and a random generation, which tells it from
+  // earlier ones (exportfs, shmem_encode_fh()).
+  alignas(file_handle) std::array<char, sizeof(file_handle) + MAX_HANDLE_SZ> room{};
+  auto* const handle = reinterpret_cast<file_handle*>(room.data());
+  handle->handle_bytes = MAX_HANDLE_SZ;
+  int mount = 0;
+  if (::name_to_handle_at(descriptor(), "", handle, &mount, AT_EMPTY_PATH) != 0) return {};
+  const std::size_t bytes = std::min<std::size_t>(handle->handle_bytes, MAX_HANDLE_SZ);
+  return std::to_string(mount) + ":" + std::string(room.data() + sizeof(file_handle), bytes);
 }
 
 Status Segment::write(std::uint64_t offset, std::span<const std::byte> source) const {
@@ -105,7 +144,7 @@ Status Segment::read(std::uint64_t offset, std::span<std::byte> target) const {
 
 Status Segment::freeze() const {
   if (::fcntl(descriptor(), F_ADD_SEALS, F_SEAL_WRITE) == 0) return {};
-  if (errno == EBUSY) return invalid("a process has mapped shared memory for writing");
+  if (errno == EBUSY) return unavailable("a process has mapped shared memory for writing");
   return internal(system_says("shared memory cannot be frozen"));
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "shared/core/buffer.h"
 #include "shared/core/result.h"
@@ -41,8 +42,24 @@ class Segment {
   /// Errors: kOverloaded, there is no /proc or no descriptor left.
   [[nodiscard]] Result<Segment> read_only() const;
 
+  /// Whether write() may succeed: it is not frozen, and not read-only.
+  [[nodiscard]] bool is_writable() const;
+
   /// A map to read. What is written to it stays in this process. kOverloaded if there is no room.
   [[nodiscard]] Result<Buffer> map() const;
+
+  enum class Access : std::uint8_t { kRead, kWrite };
+  /// A map that all holders of the memory see each other's writing through. With kRead, this process
+  /// must not write to it; with kWrite, it can be frozen no more while the map lives.
+  /// kOverloaded if there is no room; kInvalid if it may not be written to, with kWrite.
+  [[nodiscard]] Result<Buffer> map_shared(Access access) const;
+
+  /// Has all pages of a part of a map present, which costs less than a fault for each of them.
+  static void prefault(std::span<std::byte> part);
+
+  /// Which memory this is: the same for all descriptors of it in this box, and another for all other
+  /// memory that ever was. Empty if the system does not say.
+  [[nodiscard]] std::string identity() const;
 
   /// Copies `source` to the bytes from `offset` on, without a map.
   ///
@@ -55,12 +72,14 @@ class Segment {
 
   /// From now on nobody can write to it, whoever has it.
   ///
-  /// Errors: kInvalid, a process has mapped it for writing; kInternal.
+  /// Errors: kUnavailable, a process has mapped it for writing; kInternal.
   [[nodiscard]] Status freeze() const;
 
  private:
   Segment(Descriptor descriptor, std::uint64_t bytes)
       : descriptor_(std::make_shared<Descriptor>(std::move(descriptor))), bytes_(bytes) {}
+
+  [[nodiscard]] Result<Buffer> map_with(int protection, int flags) const;
 
   std::shared_ptr<Descriptor> descriptor_;
   std::uint64_t bytes_ = 0;

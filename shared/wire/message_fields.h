@@ -99,6 +99,7 @@ struct Fields<Submit> {
     v.may("result_run", m.result_run);
     v.may("sharing", m.sharing);
     v.may("segment", m.segment);
+    v.may("result_segment", m.result_segment);
   }
 };
 
@@ -124,6 +125,7 @@ struct Fields<Accepted> {
     v.may("seconds", m.seconds);
     v.may("limit", m.limit);
     v.may("segment", m.segment);
+    v.may("in_your_memory", m.in_your_memory);
   }
 };
 
@@ -186,6 +188,7 @@ struct Fields<Done> {
     v.need("result_bytes", m.result_bytes);
     v.may("seconds", m.seconds);
     v.may("queue_seconds", m.queue_seconds);
+    v.may("late_writers", m.late_writers);
     v.may("samples", m.samples);
     v.may("warnings", m.warnings);
   }

@@ -110,6 +110,8 @@ struct Submit {
   std::uint64_t sharing = 0;     ///< Token of the connection over which it shares memory; 0: none.
   std::uint64_t segment = 0;  ///< Shared memory that holds the tensors, as input_layout() lays them
                               ///< out; 0: none. They are not sent, unless Want asks for them.
+  std::uint64_t result_segment = 0;  ///< Shared memory that it made for the result, in case that fits;
+                                     ///< 0: none. Only of the first Submit of a request.
 };
 
 /// What one device is expected to do for a request, and why.
@@ -135,6 +137,7 @@ struct Accepted {
   std::uint64_t segment =
       0;  ///< Shared memory in which the result is when Done comes; 0: none. It is
           ///< not sent, unless Want asks for it.
+  bool in_your_memory = false;  ///< Likewise: it will be in Submit.result_segment.
 };
 
 /// coordinator -> client: it will not. Ends the request, if it was ever known.
@@ -192,6 +195,8 @@ struct Done {
   std::uint64_t result_bytes = 0;  ///< Length of the whole result stream.
   double seconds = 0;              ///< From admission to the last sample.
   double queue_seconds = 0;        ///< From admission to the first sample under way.
+  bool late_writers = false;       ///< A worker that lost its samples may still write to the result in
+                                   ///< shared memory: copy it before it is checked.
   std::vector<SampleReport> samples;
   std::vector<std::string> warnings;
 };

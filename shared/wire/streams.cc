@@ -107,6 +107,7 @@ struct Receiver : End {
   bool got = false;                     ///< For the next pump to send.
   bool arrival = false;                 ///< For the next pump to tell.
   bool broken = false;                  ///< For the next pump to tell.
+  bool unwritable = false;              ///< Likewise.
   bool listed = false;                  ///< In State::receivers_to_do.
 
   [[nodiscard]] bool waits() const { return peer && arrived < expected; }
@@ -250,7 +251,10 @@ struct Streams::State {
 
   void schedule(const StreamId& id, Receiver& receiver) {
     if (receiver.listed) return;
-    if (!(receiver.want || receiver.got || receiver.arrival || receiver.broken)) return;
+    if (!(receiver.want || receiver.got || receiver.arrival || receiver.broken ||
+          receiver.unwritable)) {
+      return;
+    }
     receiver.listed = true;
     receivers_to_do.push_back(id);
   }
@@ -283,7 +287,10 @@ struct Streams::State {
     }
     const std::uint64_t known = receiver.arrived - put.offset;
     const std::uint64_t bytes = payload.size() - known;
-    if (!receiver.place->write(put.at - receiver.base + known, payload.subspan(known))) return;
+    if (!receiver.place->write(put.at - receiver.base + known, payload.subspan(known))) {
+      receiver.unwritable = true;
+      return;
+    }
     copied_bytes += bytes;
     receiver.arrived += bytes;
     receiver.pass_over();
@@ -307,6 +314,7 @@ struct Streams::State {
       events.emplace_back(StreamArrived{id, receiver.arrived, whole});
     }
     if (std::exchange(receiver.broken, false)) events.emplace_back(StreamBroken{id});
+    if (std::exchange(receiver.unwritable, false)) events.emplace_back(StreamUnwritable{id});
     if (!receiver.peer || receiver.paused) return;
     if (std::exchange(receiver.want, false)) {
       const bool again = std::exchange(receiver.again, false);

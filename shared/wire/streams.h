@@ -57,7 +57,11 @@ struct StreamSent {
 struct StreamBroken {
   StreamId stream;
 };
-using StreamEvent = std::variant<StreamArrived, StreamSent, StreamBroken>;
+/// The receiver's buffer cannot be written to: there is no memory, or it was shared and is sealed.
+struct StreamUnwritable {
+  StreamId stream;
+};
+using StreamEvent = std::variant<StreamArrived, StreamSent, StreamBroken, StreamUnwritable>;
 
 struct StreamOptions {
   /// Of one Put, at most.

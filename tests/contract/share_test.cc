@@ -137,6 +137,45 @@ TEST(Segment, ReadersCannotWriteAndFrozenNobodyCan) {
   EXPECT_EQ(reader->map()->data()[0], std::byte{0});
 }
 
+TEST(Segment, WritersThroughAMapAreSeenAndKeepItFromBeingFrozen) {
+  const Segment segment = segment_of(1);
+  const Result<Segment> reader = segment.read_only();
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ(reader->map_shared(Segment::Access::kWrite).error().code, Code::kInvalid);
+  const Result<Buffer> view = reader->map_shared(Segment::Access::kRead);
+  ASSERT_TRUE(view.ok());
+  Result<Buffer> map = segment.map_shared(Segment::Access::kWrite);
+  ASSERT_TRUE(map.ok());
+  map->data()[kBytes - 1] = std::byte{9};
+  EXPECT_EQ(view->data()[kBytes - 1], std::byte{9});
+  EXPECT_EQ(segment.freeze().error().code, Code::kUnavailable);
+  EXPECT_TRUE(segment.is_writable());
+  *map = {};
+  EXPECT_TRUE(segment.freeze().ok()) << "a map to read does not keep it";
+  EXPECT_FALSE(segment.is_writable());
+  EXPECT_EQ(segment.map_shared(Segment::Access::kWrite).error().code, Code::kInvalid);
+}
+
+TEST(Segment, IsKnownByEveryDescriptorOfIt) {
+  const Segment segment = segment_of(1, 4096);
+  const std::string identity = segment.identity();
+  ASSERT_FALSE(identity.empty());
+  EXPECT_EQ(segment.read_only()->identity(), identity);
+  EXPECT_EQ(Segment::adopt(Descriptor(::dup(segment.descriptor())))->identity(), identity);
+  EXPECT_NE(segment_of(1, 4096).identity(), identity);
+  EXPECT_FALSE(segment.read_only()->is_writable());
+}
+
+TEST(Segment, PagesComeAheadOfTheirReading) {
+  const Segment segment = segment_of(3);
+  const Buffer map = *segment.map();
+  Segment::prefault(map.slice(5000, kBytes - 9000).bytes());  // From anywhere in a page.
+  Segment::prefault({});
+  std::vector<unsigned char> present(kBytes / 4096);
+  ASSERT_EQ(::mincore(map.data(), kBytes, present.data()), 0);
+  EXPECT_EQ(map.data()[5000], std::byte{3});
+}
+
 /// A client in a process of its own, which hands memory over and is killed.
 TEST(SharedMemoryOfAProcess, OutlivesIt) {
   const test::TemporaryFolder temporary;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -135,6 +136,33 @@ class SimCluster {
   struct Worker;
   struct Client;
 
+  /// The connection of whichever client has its turn: all clients are of one process here, which has
+  /// one ClientMemory.
+  class Connection final : public ClientTransport {
+   public:
+    void use(ClientTransport* transport) { transport_ = transport; }
+    Status send(const Message& message, const Buffer& payload) override {
+      return transport_->send(message, payload);
+    }
+    std::optional<Incoming> receive() override { return transport_->receive(); }
+    Status reconnect() override { return transport_->reconnect(); }
+    std::uint64_t sharing() override { return transport_->sharing(); }
+    bool share(std::uint64_t id, const Segment& segment) override {
+      return transport_->share(id, segment);
+    }
+    std::optional<Segment> shared(std::uint64_t id) override { return transport_->shared(id); }
+
+   private:
+    ClientTransport* transport_ = nullptr;
+  };
+
+  /// A result in shared memory, and what it was when it came: nobody may write to it any more.
+  struct Held {
+    Buffer result;
+    Buffer was;
+  };
+
+  void hold(Buffer result, const Buffer& was);
   void start_coordinator();
   void start_worker(Worker& worker);
   void end(Worker& worker);
@@ -150,7 +178,10 @@ class SimCluster {
   std::unique_ptr<MemoryJournal> journal_;
   std::unique_ptr<CoordinatorNode> coordinator_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  Connection connection_;
+  ClientMemory client_memory_{connection_};
   std::map<RequestId, std::unique_ptr<Client>> clients_;
+  std::deque<Held> held_;  // Oldest first.
   std::vector<Note> notes_;
   std::int64_t steps_of_killed_ = 0;
   std::uint64_t epoch_ = 0;

@@ -17,12 +17,34 @@ float condition_value(std::uint64_t seed, std::int64_t index) {
   return static_cast<float>(seed % 1000 * 1000) + static_cast<float>(index % 1000);
 }
 
+namespace {
+
+/// Row `row` of the first tensor to `target`, which has its size.
+void copy_row(const ShardJob& job, std::uint64_t row, const Buffer& target) {
+  std::uint64_t offset = row * target.size();
+  if (job.pieces.empty()) {
+    std::memcpy(target.data(), job.inputs.data() + offset, target.size());
+    return;
+  }
+  // Pieces are whole rows.
+  for (const Buffer& piece : job.pieces.front()) {
+    if (offset < piece.size()) {
+      std::memcpy(target.data(), piece.data() + offset, target.size());
+      return;
+    }
+    offset -= piece.size();
+  }
+  PA_CHECK(false);
+}
+
+}  // namespace
+
 void SimCompute::check_conditioning(const ShardJob& job) {
   const Result<InputLayout> layout = input_layout(job.tensors);
   for (std::size_t t = 0; t < job.tensors.size(); ++t) {
     if (job.tensors[t].name != "cond.0.text") continue;
-    const std::byte* at =
-        job.parts.empty() ? job.inputs.data() + layout->offsets[t] : job.parts[t].data();
+    const std::byte* at = job.pieces.empty() ? job.inputs.data() + layout->offsets[t]
+                                             : job.pieces[t].front().data();
     const std::int64_t floats = job.tensors[t].shape.back();
     for (std::int64_t i = 0; i < floats; ++i, at += sizeof(float)) {
       float value = 0;
@@ -251,8 +273,7 @@ RowsFinished SimCompute::finish(Shard& shard, std::int64_t row) const {
   Buffer out(std::shared_ptr<std::byte>(new std::byte[bytes], std::default_delete<std::byte[]>()),
              bytes);
   if (job.body.op == Operation::kForward) {
-    const Buffer& x = job.parts.empty() ? job.inputs : job.parts.front();
-    std::memcpy(out.data(), x.data() + static_cast<std::uint64_t>(row) * bytes, bytes);
+    copy_row(job, static_cast<std::uint64_t>(row), out);
   } else {
     const float mark = sample_mark(job.request, sample);
     for (std::uint64_t i = 0; i < bytes / sizeof mark; ++i) {

@@ -54,7 +54,7 @@ struct Tick {};
 
 using WorkerEvent = std::variant<worker_event::Ready, worker_event::Assigned,
                                  worker_event::FromCoordinator, StreamArrived, StreamSent,
-                                 StreamBroken, worker_event::Reported, worker_event::Measured,
+                                 StreamBroken, StreamUnwritable, worker_event::Reported, worker_event::Measured,
                                  worker_event::NoMemory, worker_event::Drain, worker_event::Tick>;
 
 /// What the core wants done, in order. Streams lead to the coordinator's data connection.

@@ -22,9 +22,10 @@ struct ShardJob {
   std::vector<std::int64_t> samples;  ///< Indices in the request's batch, ascending.
   /// As in Assign; checkpoint.SAMPLE (U8) is where a sample goes on, that left a worker before.
   std::vector<TensorSpec> tensors;
-  Buffer inputs;              ///< The tensors, laid out by input_layout(tensors); or:
-  std::vector<Buffer> parts;  ///< The tensors, one each. Shared memory: not to be written to.
-  TensorSpec result;          ///< As in Assign: [samples.size(), ...], F32.
+  Buffer inputs;  ///< The tensors, laid out by input_layout(tensors); or:
+  /// The tensors, each in pieces that follow one another. Shared memory: not to be written to.
+  std::vector<std::vector<Buffer>> pieces;
+  TensorSpec result;  ///< As in Assign: [samples.size(), ...], F32.
 };
 
 /// Consecutive rows of a shard that ended in one pass, well or not.

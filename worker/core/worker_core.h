@@ -157,6 +157,7 @@ class WorkerCore {
   void on(const StreamArrived& event);
   void on(const StreamSent& event);
   void on(const StreamBroken& event);
+  void on(const StreamUnwritable& event);
   void on_report(const RowsFinished& rows, bool in_place);
   void on_report(const ShardMoved& moved);
   void on_report(const PassDone& pass);

@@ -208,6 +208,10 @@ void WorkerCore::release_state(Held& held, Leaving& leaving) {
 
 void WorkerCore::on(const StreamBroken&) {}  // the coordinator's shards are its own to spoil
 
+void WorkerCore::on(const StreamUnwritable& event) {
+  on(worker_event::NoMemory{event.stream.shard});
+}
+
 void WorkerCore::run(Held& held) {
   held.running = true;
   if (!busy_since_) busy_since_ = now_;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
+#include <cstring>
 #include <optional>
 
 #include "shared/core/nearest.h"
@@ -40,6 +42,25 @@ Status check_shape(const std::string& name, const at::Tensor& tensor, const Inpu
                  "/tensors/" + name);
 }
 
+/// One buffer of all pieces, of which there is at least one: a copy if there are more.
+Result<Buffer> join(const std::vector<Buffer>& pieces) {
+  if (pieces.size() == 1) return pieces.front();
+  constexpr std::uint64_t kAlignment = 64;
+  std::uint64_t bytes = 0;
+  for (const Buffer& piece : pieces) bytes += piece.size();
+  const std::uint64_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const std::shared_ptr<std::byte> whole(
+      static_cast<std::byte*>(std::aligned_alloc(kAlignment, padded)),
+      [](std::byte* memory) { std::free(memory); });
+  if (whole == nullptr) return overloaded("no memory for a shard's tensors");
+  std::byte* end = whole.get();
+  for (const Buffer& piece : pieces) {
+    std::memcpy(end, piece.data(), piece.size());
+    end += piece.size();
+  }
+  return Buffer(whole, bytes);
+}
+
 /// Numbers may be given as [n, 1].
 at::Tensor as_rows(const at::Tensor& tensor, const InputSpec& input) {
   return input.shape.empty() ? tensor.flatten() : tensor;
@@ -74,25 +95,30 @@ at::Tensor gather(const std::vector<RowRef>& rows) {
 
 Result<ShardTensors> ShardTensors::of(const ShardJob& job) {
   PA_ASSIGN(const InputLayout layout, input_layout(job.tensors));
-  const bool in_parts = !job.parts.empty();
-  if (in_parts && job.parts.size() != job.tensors.size()) {
-    return invalid("the shard has " + std::to_string(job.tensors.size()) + " tensors, but " +
-                   std::to_string(job.parts.size()) + " parts");
+  const bool in_pieces = !job.pieces.empty();
+  if (in_pieces && job.pieces.size() != job.tensors.size()) {
+    return invalid("the shard has " + std::to_string(job.tensors.size()) +
+                   " tensors, but pieces of " + std::to_string(job.pieces.size()));
   }
-  if (!in_parts && layout.total > job.inputs.size()) {
+  if (!in_pieces && layout.total > job.inputs.size()) {
     return invalid("the shard's tensors take " + std::to_string(layout.total) +
                    " bytes, but there are " + std::to_string(job.inputs.size()));
   }
   ShardTensors tensors;
   for (std::size_t i = 0; i < job.tensors.size(); ++i) {
     PA_ASSIGN(const std::uint64_t bytes, byte_size(job.tensors[i]));
-    const Buffer part = in_parts ? job.parts[i] : job.inputs.slice(layout.offsets[i], bytes);
-    if (part.size() != bytes) {
+    Buffer whole;
+    if (in_pieces && !job.pieces[i].empty()) {
+      PA_ASSIGN(whole, join(job.pieces[i]));
+    } else if (!in_pieces) {
+      whole = job.inputs.slice(layout.offsets[i], bytes);
+    }
+    if (whole.size() != bytes) {
       return invalid("the tensor '" + job.tensors[i].name + "' needs " + std::to_string(bytes) +
-                     " bytes, but there are " + std::to_string(part.size()));
+                     " bytes, but there are " + std::to_string(whole.size()));
     }
     tensors.tensors_.emplace(job.tensors[i].name,
-                             alias(job.tensors[i], part.bytes(), part.owner()));
+                             alias(job.tensors[i], whole.bytes(), whole.owner()));
   }
   return tensors;
 }

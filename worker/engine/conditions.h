@@ -29,7 +29,8 @@ struct RowRef {
 /// The tensors of a shard as LibTorch sees them: on the CPU, in the job's memory.
 class ShardTensors {
  public:
-  /// kInvalid if the tensors do not fit into job.inputs.
+  /// kInvalid if the tensors do not fit into job.inputs, or their pieces do not make them up;
+  /// kOverloaded if there is no memory to join pieces.
   [[nodiscard]] static Result<ShardTensors> of(const ShardJob& job);
 
   /// Undefined if there is none.

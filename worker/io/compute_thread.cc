@@ -8,6 +8,7 @@
 
 #include "shared/io/clock.h"
 #include "shared/io/log.h"
+#include "shared/io/segment.h"
 
 namespace pa {
 namespace {
@@ -157,6 +158,9 @@ bool ComputeThread::obey(Engine& engine) {
     std::optional<Order> order = engine.idle() ? orders_.pop() : orders_.try_pop();
     if (!order) return !stopping_;  // nothing new, and something to do; or closed
     if (auto* job = std::get_if<ShardJob>(&*order)) {
+      for (const std::vector<Buffer>& tensor : job->pieces) {
+        for (const Buffer& piece : tensor) Segment::prefault(piece.bytes());
+      }
       engine.add(std::move(*job));
     } else if (const auto* leave = std::get_if<Leave>(&*order)) {
       engine.leave(leave->shard, leave->sample);

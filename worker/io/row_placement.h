@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "shared/core/result.h"
 #include "shared/io/segment.h"
@@ -13,11 +14,12 @@ namespace pa {
 /// that a loop can do other things between.
 class RowPlacement {
  public:
-  /// `rows` are of `assign`, whose result is in `result`, and must stay.
+  /// `rows` are of `assign`, whose result is in `result`, and must stay. `map` is one of the result to
+  /// write through, or empty.
   ///
   /// Errors: kInvalid, the shard does not have such rows.
   [[nodiscard]] static Result<RowPlacement> begin(const Assign& assign, const RowsFinished& rows,
-                                                  Segment result);
+                                                  Segment result, Buffer map);
 
   /// Writes up to `bytes` more; returns whether all is written.
   ///
@@ -25,16 +27,21 @@ class RowPlacement {
   [[nodiscard]] Result<bool> place(std::uint64_t bytes);
 
  private:
-  RowPlacement(const Assign& assign, const RowsFinished& rows, Segment result, std::uint64_t row)
+  RowPlacement(const Assign& assign, const RowsFinished& rows, Segment result, Buffer map,
+               std::uint64_t row)
       : samples_(assign.samples.begin() + rows.first_row,
                  assign.samples.begin() + rows.first_row + std::ssize(rows.samples)),
         bytes_(rows.bytes),
         result_(std::move(result)),
+        map_(std::move(map)),
         row_(row) {}
+
+  [[nodiscard]] Status write(std::uint64_t offset, std::span<const std::byte> source) const;
 
   std::vector<std::int64_t> samples_;  // Of each row, its place in the result.
   Buffer bytes_;
   Segment result_;
+  Buffer map_;
   std::uint64_t row_;  // Bytes.
   std::uint64_t done_ = 0;
 };

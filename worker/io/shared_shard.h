@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdint>
 #include <vector>
 
 #include "shared/core/buffer.h"
@@ -9,11 +8,11 @@
 
 namespace pa {
 
-/// The tensors of a shard in `memory`, a map of Assign.segment: one buffer each, which is part of the
-/// map if the tensor lies there in one piece, and a copy else.
+/// The tensors of a shard in `memory`, a map of Assign.segment: each in the pieces of the map that make
+/// it up, in their order. Nothing is copied or read.
 ///
-/// Errors: kInvalid, the sources leave the memory, or do not make up the tensors; kOverloaded, there
-/// is no memory for a copy.
-[[nodiscard]] Result<std::vector<Buffer>> gather_inputs(const Assign& assign, const Buffer& memory);
+/// Errors: kInvalid, the sources leave the memory, or do not make up the tensors.
+[[nodiscard]] Result<std::vector<std::vector<Buffer>>> find_inputs(const Assign& assign,
+                                                                   const Buffer& memory);
 
 }  // namespace pa

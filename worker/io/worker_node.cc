@@ -43,6 +43,7 @@ bool WorkerNode::turn(TimePoint now) {
     feed(worker_event::Measured{compute_.free_memory_bytes(), compute_.is_loading(),
                                 compute_.loaded(), compute_.is_computing()});
     feed(worker_event::Tick{});
+    result_maps_.expire(now_);
   }
   settle();
   return more;
@@ -84,7 +85,7 @@ void WorkerNode::take_assign(Assign&& assign) {
     const std::optional<Segment> segment = data_.shared(assign.segment);
     Result<Buffer> memory = segment ? segment->map() : invalid("did not come");
     if (memory.ok()) {
-      Result<std::vector<Buffer>> inputs = gather_inputs(assign, *memory);
+      Result<std::vector<std::vector<Buffer>>> inputs = find_inputs(assign, *memory);
       if (inputs.ok()) shared.inputs = std::move(*inputs);
     }
   }
@@ -132,7 +133,9 @@ void WorkerNode::take_report(EngineReport&& report) {
   if (auto* rows = std::get_if<RowsFinished>(&report); rows && !rows->bytes.empty()) {
     const auto shared = shared_.find(rows->shard);
     if (shared != shared_.end() && shared->second.result) {
-      auto placement = RowPlacement::begin(shared->second.assign, *rows, shared->second.result);
+      const Segment& result = shared->second.result;
+      auto placement = RowPlacement::begin(shared->second.assign, *rows, result,
+                                           result_maps_.find(result, now_));
       if (placement.ok()) {
         placing_.emplace(Placing{std::move(*rows), std::move(*placement)});
         return;
@@ -213,7 +216,7 @@ void WorkerNode::do_action(worker_action::Run& action) {
   if (action.inputs.value != 0) {
     action.job.inputs = streams_.buffer(action.inputs);
   } else if (const auto shared = shared_.find(action.job.shard); shared != shared_.end()) {
-    action.job.parts = std::move(shared->second.inputs);
+    action.job.pieces = std::move(shared->second.inputs);
   }
   compute_.run(std::move(action.job));
 }

@@ -7,6 +7,7 @@
 
 #include "shared/core/time.h"
 #include "shared/io/blob_store.h"
+#include "shared/io/segment_maps.h"
 #include "shared/io/transport.h"
 #include "shared/wire/streams.h"
 #include "worker/core/worker_core.h"
@@ -88,8 +89,8 @@ class WorkerNode {
   /// What a shard has of shared memory, from Assign to its end.
   struct Shared {
     Assign assign;
-    std::vector<Buffer> inputs;  ///< Until the engine has them.
-    Segment result;              ///< None: results are sent.
+    std::vector<std::vector<Buffer>> inputs;  ///< As ShardJob::pieces, until the engine has them.
+    Segment result;                           ///< None: results are sent.
   };
 
   /// Finished rows on their way to shared memory. What the device reported after them waits.
@@ -106,6 +107,7 @@ class WorkerNode {
   NoteSink notes_;
   TimePoint now_;
   std::map<ShardId, Shared> shared_;
+  SegmentMaps result_maps_;
   BlobStore blobs_;
   std::vector<Buffer> found_;  ///< [tensors] of the Assigned event; empty: not kept here.
   std::optional<Placing> placing_;

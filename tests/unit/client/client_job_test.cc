@@ -7,7 +7,9 @@
 
 #include <optional>
 
+#include "shared/io/digest.h"
 #include "shared/wire/buffer_pool.h"
+#include "tests/support/sharing_transport.h"
 
 namespace pa {
 namespace {
@@ -279,6 +281,183 @@ TEST_F(ClientJobTest, TensorsMustHaveTheBytesOfTheirShape) {
   job.tick(now_, out_);
   ASSERT_TRUE(job.end());
   EXPECT_THAT(job.end()->error().message, HasSubstr("needs 16 bytes and has 3"));
+}
+
+/// A job on the coordinator's box, of a result of three rows of 4 bytes.
+class SharingJobTest : public ClientJobTest {
+ protected:
+  static constexpr std::uint64_t kRows = 3;
+
+  void begin_sharing() {
+    Submission submission;
+    submission.id = {7, 7};
+    submission.body = "{}";
+    JobOptions options;
+    options.memory = &memory_;
+    JobCallbacks callbacks;
+    callbacks.on_accepted = [this](const Accepted&) -> Result<Buffer> {
+      result_ = pool_.allocate(4 * kRows);
+      return result_;
+    };
+    callbacks.on_shared_result = [this](const Accepted&, Buffer result) {
+      result_ = std::move(result);
+    };
+    job_.emplace(streams_, BufferId{1}, std::move(submission), options, callbacks);
+    turn();
+  }
+
+  [[nodiscard]] Submit submit(std::size_t index) const {
+    std::vector<Submit> found;
+    for (const Outgoing& out : out_) {
+      if (const auto* submit = std::get_if<Submit>(&out.message)) found.push_back(*submit);
+    }
+    return found.at(index);
+  }
+
+  /// The coordinator takes the request, and the memory that was offered with it.
+  void accept(std::uint64_t run = 1, bool in_your_memory = true) {
+    Accepted message = accepted(run);
+    message.result.shape = {kRows, 1};
+    message.in_your_memory = in_your_memory;
+    hear(message);
+  }
+
+  /// The result is in `segment`: rows of bytes 1, 2 and 3. Sample 1 may have failed.
+  void finish(const Segment& segment, bool failed = false, bool late_writers = false,
+              std::uint64_t run = 1) {
+    Done message = done(run);
+    message.result_bytes = 0;
+    message.late_writers = late_writers;
+    for (std::uint64_t i = 0; i < kRows; ++i) {
+      const std::vector<std::byte> row(4, static_cast<std::byte>(i + 1));
+      ASSERT_TRUE(segment.write(4 * i, row).ok());
+      SampleReport report;
+      report.sample = static_cast<std::int64_t>(i);
+      report.failed = failed && i == 1;
+      report.digest = digest_of(row);
+      message.samples.push_back(report);
+    }
+    hear(message);
+  }
+
+  void expect_rows(int first, int second, int third) {
+    ASSERT_TRUE(job_->end());
+    ASSERT_TRUE(job_->end()->ok()) << job_->end()->error().message;
+    ASSERT_EQ(result_.size(), 4 * kRows);
+    EXPECT_EQ(std::to_integer<int>(result_.data()[0]), first);
+    EXPECT_EQ(std::to_integer<int>(result_.data()[7]), second);
+    EXPECT_EQ(std::to_integer<int>(result_.data()[11]), third);
+  }
+
+  test::SharingTransport transport_;
+  ClientMemory memory_{transport_};
+};
+
+TEST_F(SharingJobTest, OffersMemoryOnceItKnowsHowMuch) {
+  begin_sharing();
+  EXPECT_EQ(submit(0).result_segment, 0U);
+  memory_.expect_result(4 * kRows);
+  begin_sharing();
+  EXPECT_NE(submit(1).result_segment, 0U);
+  EXPECT_EQ(transport_.given.at(submit(1).result_segment).bytes(), 4 * kRows);
+  pass(seconds{2});
+  EXPECT_EQ(submit(2).result_segment, 0U) << "an earlier coordinator may have had it";
+}
+
+TEST_F(SharingJobTest, HasItsResultWhereItOfferedAndUsesThatAgain) {
+  memory_.expect_result(4 * kRows);
+  begin_sharing();
+  const Segment mine = transport_.given.begin()->second;
+  accept();
+  EXPECT_EQ(sent<Want>(), 0U);
+  finish(mine);
+  expect_rows(1, 2, 3);
+  job_->acknowledge(out_);
+  result_ = {};
+  EXPECT_EQ(memory_.offer_result(50).segment.identity(), mine.identity());
+}
+
+TEST_F(SharingJobTest, TheCoordinatorMayHaveTheResultElsewhere) {
+  memory_.expect_result(4 * kRows);
+  begin_sharing();
+  const Segment theirs = *Segment::create(4 * kRows);
+  transport_.offered.emplace(70, theirs);
+  Accepted message = accepted();
+  message.result.shape = {kRows, 1};
+  message.segment = 70;
+  hear(message);
+  finish(theirs);
+  expect_rows(1, 2, 3);
+  job_->acknowledge(out_);
+  result_ = {};
+  EXPECT_NE(memory_.offer_result(50).segment.identity(), theirs.identity());
+}
+
+TEST_F(SharingJobTest, AFailedSamplesRowIsZerosWhateverWasThere) {
+  memory_.expect_result(4 * kRows);
+  begin_sharing();
+  accept();
+  finish(transport_.given.begin()->second, /*failed=*/true);
+  expect_rows(1, 0, 3);
+}
+
+TEST_F(SharingJobTest, WhatMayStillChangeIsCopiedAndNotUsedAgain) {
+  memory_.expect_result(4 * kRows);
+  begin_sharing();
+  const Segment mine = transport_.given.begin()->second;
+  accept();
+  finish(mine, /*failed=*/true, /*late_writers=*/true);
+  const std::vector<std::byte> late(4 * kRows, std::byte{99});
+  ASSERT_TRUE(mine.write(0, late).ok());
+  expect_rows(1, 0, 3);
+  job_->acknowledge(out_);
+  result_ = {};
+  EXPECT_NE(memory_.offer_result(50).segment.identity(), mine.identity());
+}
+
+TEST_F(SharingJobTest, AnotherRunMayNotHaveTheOfferedMemory) {
+  memory_.expect_result(4 * kRows);
+  begin_sharing();
+  const Segment mine = transport_.given.begin()->second;
+  accept(1);
+  accept(2, /*in_your_memory=*/true);  // It never got any.
+  EXPECT_EQ(sent<Want>(), 1U) << "the bytes are asked for";
+  finish(mine, false, false, 2);
+  EXPECT_FALSE(job_->end());
+}
+
+TEST_F(SharingJobTest, ADamagedRowIsAnError) {
+  memory_.expect_result(4 * kRows);
+  begin_sharing();
+  const Segment mine = transport_.given.begin()->second;
+  accept();
+  Done message = done();
+  message.result_bytes = 0;
+  SampleReport report;
+  report.sample = 2;
+  report.worker = "w1";
+  report.digest = digest_of(std::vector<std::byte>(4, std::byte{1}));
+  message.samples = {report};
+  hear(message);
+  ASSERT_TRUE(job_->end());
+  EXPECT_THAT(job_->end()->error().message, HasSubstr("sample 2, made by w1, was damaged"));
+}
+
+TEST_F(SharingJobTest, AReportOfASampleThatIsNotThereIsAnError) {
+  for (const std::int64_t sample : {std::int64_t{-1}, std::int64_t{3}, std::int64_t{1} << 62}) {
+    memory_.expect_result(4 * kRows);
+    begin_sharing();
+    accept();
+    Done message = done();
+    message.result_bytes = 0;
+    SampleReport report;
+    report.sample = sample;
+    report.failed = true;
+    message.samples = {report};
+    hear(message);
+    ASSERT_TRUE(job_->end());
+    EXPECT_EQ(job_->end()->error().code, Code::kInternal) << sample;
+  }
 }
 
 }  // namespace

@@ -233,5 +233,69 @@ TEST(CoordinatorRequests, ShutdownFinishesWhatRunsAndThenExits) {
   EXPECT_TRUE(exits());
 }
 
+/// A forward request of 8 rows of 16 KiB from a client that shares memory, and made some for the result.
+class InClientMemory : public ::testing::Test {
+ protected:
+  static constexpr std::uint64_t kResultBytes = 8 * 16384;
+
+  InClientMemory() { h_.join(1, 1); }
+
+  void submit(PeerId peer, std::uint64_t segment_bytes) {
+    Submit submit;
+    submit.request = RequestId{0, 1};
+    submit.body = "body";
+    submit.tensors = {{{"x", DType::kF32, {8, 4096}}, {}}};
+    Request request;
+    request.op = Operation::kForward;
+    request.model = "noop";
+    request.samples = 8;
+    event::Submitted event{peer, submit, request, "", true};
+    event.result_segment_bytes = segment_bytes;
+    h_.feed(event);
+    const StreamId input{StreamKind::kRequestInput, submit.request, ShardId{0}};
+    h_.feed(StreamArrived{input, kResultBytes, true});
+  }
+
+  [[nodiscard]] std::int64_t adopted() const {
+    return std::count_if(h_.actions.begin(), h_.actions.end(), [](const Action& action) {
+      const auto* adopt = std::get_if<action::AdoptSegment>(&action);
+      return adopt != nullptr && adopt->result && adopt->bytes == kResultBytes;
+    });
+  }
+
+  CoordinatorHarness h_;
+};
+
+TEST_F(InClientMemory, TheResultGoesWhereTheClientWantsIt) {
+  submit(PeerId{5}, kResultBytes);
+  EXPECT_EQ(adopted(), 1);
+  ASSERT_NE(h_.last<Accepted>(), nullptr);
+  EXPECT_TRUE(h_.last<Accepted>()->in_your_memory);
+  EXPECT_EQ(h_.last<Accepted>()->segment, 0U);
+}
+
+TEST_F(InClientMemory, UnlessItDoesNotFit) {
+  submit(PeerId{5}, kResultBytes - 1);
+  EXPECT_EQ(adopted(), 0);
+  EXPECT_FALSE(h_.last<Accepted>()->in_your_memory);
+  EXPECT_NE(h_.last<Accepted>()->segment, 0U);
+}
+
+TEST_F(InClientMemory, WhoeverAsksNextIsGivenTheMemory) {
+  submit(PeerId{5}, kResultBytes);
+  submit(PeerId{6}, 0);
+  EXPECT_FALSE(h_.last<Accepted>()->in_your_memory);
+  EXPECT_NE(h_.last<Accepted>()->segment, 0U);
+}
+
+TEST_F(InClientMemory, ThatCannotBeWrittenToEndsTheRequest) {
+  submit(PeerId{5}, kResultBytes);
+  const Assign assign = h_.assigns(1).at(0);
+  h_.feed(StreamUnwritable{{StreamKind::kShardResult, assign.request, assign.shard}});
+  ASSERT_NE(h_.last<Refused>(), nullptr);
+  EXPECT_EQ(h_.last<Refused>()->error.code, Code::kOverloaded);
+  EXPECT_EQ(h_.last<Revoke>()->shard, assign.shard);
+}
+
 }  // namespace
 }  // namespace pa

@@ -70,6 +70,8 @@ class Pair {
         ++arrivals;
       } else if (std::holds_alternative<StreamBroken>(event)) {
         ++brokens;
+      } else if (std::holds_alternative<StreamUnwritable>(event)) {
+        ++unwritables;
       } else {
         ++sents;
       }
@@ -105,6 +107,7 @@ class Pair {
   int arrivals = 0;
   int sents = 0;
   int brokens = 0;
+  int unwritables = 0;
 };
 
 /// What loses, doubles, delays and reorders messages, from a seed.

@@ -204,6 +204,21 @@ TEST(StreamsTest, ALazyBufferIsMappedForReadersOnly) {
   EXPECT_EQ(pair.receiver.buffered_bytes(), 0U);
 }
 
+TEST(StreamsTest, ABufferThatCannotBeWrittenToIsTold) {
+  Pair pair(50);
+  pair.receiver.release(kTarget);
+  pair.receiver.adopt(kTarget,
+                      LazyBuffer{50, [] { return Buffer{}; },
+                                 [](std::uint64_t, std::span<const std::byte>) { return false; }});
+  pair.receiver.receive(stream(), kSender, kTarget, 50, false, pair.now);
+  pair.sender.send(stream(), kReceiver, 100, 0, pair.now);
+  pair.sender.append(stream(), {kSource, 0, 50, 0}, true);
+  pair.settle();
+  EXPECT_GE(pair.unwritables, 1);
+  EXPECT_FALSE(pair.arrived);
+  EXPECT_EQ(pair.receiver.copied_bytes(), 0U);
+}
+
 TEST(StreamsTest, StreamsOfAPeerTakeTurns) {
   Pair pair(100);
   for (std::uint64_t shard : {1, 2, 3}) {

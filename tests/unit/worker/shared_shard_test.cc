@@ -30,22 +30,25 @@ TEST(SharedShard, InputsInOnePieceAreNotCopied) {
   Assign assign = shard();
   assign.sources = {{16, 24, 0}, {128, 4, 64}};
   const Buffer memory = counting(200);
-  const auto inputs = gather_inputs(assign, memory);
+  const auto inputs = find_inputs(assign, memory);
   ASSERT_TRUE(inputs.ok()) << inputs.error().message;
   ASSERT_EQ(inputs->size(), 2U);
-  EXPECT_EQ((*inputs)[0].data(), memory.data() + 16);
-  EXPECT_EQ((*inputs)[0].size(), 24U);
-  EXPECT_EQ((*inputs)[1].data(), memory.data() + 128);
+  ASSERT_EQ((*inputs)[0].size(), 1U);
+  EXPECT_EQ((*inputs)[0][0].data(), memory.data() + 16);
+  EXPECT_EQ((*inputs)[0][0].size(), 24U);
+  ASSERT_EQ((*inputs)[1].size(), 1U);
+  EXPECT_EQ((*inputs)[1][0].data(), memory.data() + 128);
 }
 
-TEST(SharedShard, InputsInPiecesAreJoined) {
+TEST(SharedShard, InputsInPiecesAreInOrder) {
   const Buffer memory = counting(200);
-  const auto inputs = gather_inputs(shard(), memory);
+  const auto inputs = find_inputs(shard(), memory);
   ASSERT_TRUE(inputs.ok()) << inputs.error().message;
-  EXPECT_EQ((*inputs)[0].data()[0], std::byte{16});
-  EXPECT_EQ((*inputs)[0].data()[15], std::byte{31});
-  EXPECT_EQ((*inputs)[0].data()[16], std::byte{56});
-  EXPECT_EQ((*inputs)[0].data()[23], std::byte{63});
+  ASSERT_EQ((*inputs)[0].size(), 2U);
+  EXPECT_EQ((*inputs)[0][0].data(), memory.data() + 16);
+  EXPECT_EQ((*inputs)[0][0].size(), 16U);
+  EXPECT_EQ((*inputs)[0][1].data(), memory.data() + 56);
+  EXPECT_EQ((*inputs)[0][1].size(), 8U);
 }
 
 TEST(SharedShard, SourcesAreNotBelieved) {
@@ -66,7 +69,7 @@ TEST(SharedShard, SourcesAreNotBelieved) {
   for (const std::vector<Source>& sources : lies) {
     Assign assign = shard();
     assign.sources = sources;
-    EXPECT_FALSE(gather_inputs(assign, memory).ok());
+    EXPECT_FALSE(find_inputs(assign, memory).ok());
   }
 }
 
