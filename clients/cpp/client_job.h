@@ -149,10 +149,10 @@ class ClientJob {
   bool eager_ = false;     ///< The tensors are sent without being asked for.
   Mapped inputs_;          ///< The tensors in shared memory; none if they are sent.
   Segment shared_result_;  ///< The result in shared memory; none if it is sent.
-  Mapped offered_;         ///< Memory for the result, as the first Submit says; none if it does not.
-  Buffer place_;  ///< Where the result goes: where on_accepted wants it, or a map of the first
-                  ///< shared memory that was promised.
-  bool in_ours_ = false;  ///< The latter.
+  Mapped offered_;  ///< Memory for the result, as the first Submit says; none if it does not.
+  Buffer place_;    ///< Where the result goes: where on_accepted wants it, or a map of the first
+                    ///< shared memory that was promised.
+  bool in_ours_ = false;     ///< The latter.
   bool in_offered_ = false;  ///< The result is in offered_, which no other run has written to.
   bool read_only_ = false;   ///< `place_` is a map that must not be written to.
   bool refused_ = false;  ///< Accepted once, by a coordinator that is no more; not by this one yet.

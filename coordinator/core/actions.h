@@ -91,10 +91,11 @@ struct Tick {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submitted, event::FromClient, event::FromWorker,
-                           event::WantsBytes, event::PeerGone, StreamArrived, StreamSent,
-                           StreamBroken, StreamUnwritable, event::Journaled, event::Recovered, event::RecoveredEnded,
-                           event::NoMemory, event::WeightsChanged, event::Shutdown, event::Tick>;
+using Event =
+    std::variant<event::Submitted, event::FromClient, event::FromWorker, event::WantsBytes,
+                 event::PeerGone, StreamArrived, StreamSent, StreamBroken, StreamUnwritable,
+                 event::Journaled, event::Recovered, event::RecoveredEnded, event::NoMemory,
+                 event::WeightsChanged, event::Shutdown, event::Tick>;
 
 /// What the core wants done, in order. Those about buffers and streams are calls of Streams.
 namespace action {

@@ -91,14 +91,14 @@ struct Job {
   BufferId input;
   Blobs blobs;  ///< In `input`: those tensors that are alike for all samples, as its owner's.
   BufferId result;
-  bool client_shares = false;    ///< It can be given memory.
-  bool input_shared = false;     ///< `input` can be given to workers.
-  bool input_received = false;   ///< It came on a stream, not in the client's memory.
-  bool result_shared = false;    ///< `result` can be given to workers and the client.
+  bool client_shares = false;     ///< It can be given memory.
+  bool input_shared = false;      ///< `input` can be given to workers.
+  bool input_received = false;    ///< It came on a stream, not in the client's memory.
+  bool result_shared = false;     ///< `result` can be given to workers and the client.
   bool result_in_client = false;  ///< `result` is memory that `client` gave for it.
-  bool result_streamed = false;  ///< The result's bytes are sent to the client.
-  bool recovered = false;        ///< From the journal of an earlier life.
-  bool late_writers = false;     ///< A worker that lost its shard may still write to `result`.
+  bool result_streamed = false;   ///< The result's bytes are sent to the client.
+  bool recovered = false;         ///< From the journal of an earlier life.
+  bool late_writers = false;      ///< A worker that lost its shard may still write to `result`.
 
   std::vector<Sample> samples;
   std::vector<SampleReport> reports;  ///< [samples]

@@ -95,7 +95,7 @@ class CoordinatorNode {
   TimePoint now_;
   /// Buffers of recovered requests until the core has named them: input, result.
   std::map<RequestId, std::pair<Buffer, Buffer>> recovered_;
-  std::map<BufferId, Segment> segments_;  ///< Buffers that can be shared; mapped only if need be.
+  std::map<BufferId, Segment> segments_;   ///< Buffers that can be shared; mapped only if need be.
   std::optional<Segment> arrived_;         ///< With the Submitted event that the core is told of.
   std::optional<Segment> arrived_result_;  ///< Likewise: for the result.
   BlobStore blobs_;

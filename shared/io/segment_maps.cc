@@ -9,9 +9,8 @@ Buffer SegmentMaps::find(const Segment& segment, TimePoint now) {
   if (segment.bytes() > kMostBytes) return {};
   std::string identity = segment.identity();
   if (identity.empty()) return {};
-  const auto found = std::find_if(known_.begin(), known_.end(), [&](const Known& known) {
-    return known.identity == identity;
-  });
+  const auto found = std::find_if(known_.begin(), known_.end(),
+                                  [&](const Known& known) { return known.identity == identity; });
   Known known{std::move(identity), {}, now};
   if (found != known_.end()) {
     known.map = std::move(found->map);

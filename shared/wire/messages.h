@@ -110,8 +110,9 @@ struct Submit {
   std::uint64_t sharing = 0;     ///< Token of the connection over which it shares memory; 0: none.
   std::uint64_t segment = 0;  ///< Shared memory that holds the tensors, as input_layout() lays them
                               ///< out; 0: none. They are not sent, unless Want asks for them.
-  std::uint64_t result_segment = 0;  ///< Shared memory that it made for the result, in case that fits;
-                                     ///< 0: none. Only of the first Submit of a request.
+  std::uint64_t result_segment =
+      0;  ///< Shared memory that it made for the result, in case that fits;
+          ///< 0: none. Only of the first Submit of a request.
 };
 
 /// What one device is expected to do for a request, and why.
@@ -195,8 +196,8 @@ struct Done {
   std::uint64_t result_bytes = 0;  ///< Length of the whole result stream.
   double seconds = 0;              ///< From admission to the last sample.
   double queue_seconds = 0;        ///< From admission to the first sample under way.
-  bool late_writers = false;       ///< A worker that lost its samples may still write to the result in
-                                   ///< shared memory: copy it before it is checked.
+  bool late_writers = false;  ///< A worker that lost its samples may still write to the result in
+                              ///< shared memory: copy it before it is checked.
   std::vector<SampleReport> samples;
   std::vector<std::string> warnings;
 };

@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -71,6 +72,26 @@ def test_a_worker_that_stops_and_goes_on_spoils_nothing(models, tmp_path, x):
         again = cluster.run("--request", tmp_path / "request", command="forward").values
         np.testing.assert_array_equal(first, x)
         np.testing.assert_array_equal(again, x)
+
+
+def test_memory_that_serves_again_carries_no_batch_into_another():
+    """One client, batch after batch, each unlike all others, whose results are written to the same memory in turn."""
+    command = [BIN / "pa", "bench", "--local", "--path", "shared", "--model", "noop", "--batch", "8",
+               "--sample-bytes", str(1 << 17), "--batches", "3000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                          env=environment()) as bench:
+        lines = (json.loads(line) for line in bench.stdout)
+        victim = next(lines)["pids"][1]
+        measured = []
+        for line in lines:
+            assert "error" not in line, line
+            measured.append(line["seconds"])
+            if len(measured) % 700 == 0:  # In the middle of whatever it does; for long enough to be given up once.
+                os.kill(victim, signal.SIGSTOP)
+                time.sleep(4 if len(measured) == 700 else 0.3)
+                os.kill(victim, signal.SIGCONT)
+        assert bench.wait(HANG) == DONE
+    assert len(measured) == 3000
 
 
 def test_a_client_that_dies_costs_only_its_own_request(models, tmp_path, x):

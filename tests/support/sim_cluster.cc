@@ -9,7 +9,7 @@ namespace pa {
 namespace {
 
 constexpr Duration kRestart = std::chrono::seconds{1};  // A supervisor's patience.
-constexpr std::size_t kMostHeld = 3;  // Results that their user looks at for a while.
+constexpr std::size_t kMostHeld = 3;      // Results that their user looks at for a while.
 constexpr int kTurnsWithoutTime = 10000;  // A cluster that never comes to rest is broken.
 
 Buffer zeroed(std::uint64_t bytes) {

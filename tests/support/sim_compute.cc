@@ -43,8 +43,8 @@ void SimCompute::check_conditioning(const ShardJob& job) {
   const Result<InputLayout> layout = input_layout(job.tensors);
   for (std::size_t t = 0; t < job.tensors.size(); ++t) {
     if (job.tensors[t].name != "cond.0.text") continue;
-    const std::byte* at = job.pieces.empty() ? job.inputs.data() + layout->offsets[t]
-                                             : job.pieces[t].front().data();
+    const std::byte* at =
+        job.pieces.empty() ? job.inputs.data() + layout->offsets[t] : job.pieces[t].front().data();
     const std::int64_t floats = job.tensors[t].shape.back();
     for (std::int64_t i = 0; i < floats; ++i, at += sizeof(float)) {
       float value = 0;

@@ -52,10 +52,11 @@ struct Tick {};
 
 }  // namespace worker_event
 
-using WorkerEvent = std::variant<worker_event::Ready, worker_event::Assigned,
-                                 worker_event::FromCoordinator, StreamArrived, StreamSent,
-                                 StreamBroken, StreamUnwritable, worker_event::Reported, worker_event::Measured,
-                                 worker_event::NoMemory, worker_event::Drain, worker_event::Tick>;
+using WorkerEvent =
+    std::variant<worker_event::Ready, worker_event::Assigned, worker_event::FromCoordinator,
+                 StreamArrived, StreamSent, StreamBroken, StreamUnwritable, worker_event::Reported,
+                 worker_event::Measured, worker_event::NoMemory, worker_event::Drain,
+                 worker_event::Tick>;
 
 /// What the core wants done, in order. Streams lead to the coordinator's data connection.
 namespace worker_action {

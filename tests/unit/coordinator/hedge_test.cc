@@ -148,6 +148,15 @@ TEST_F(Hedges, TheFirstResultCounts) {
   ASSERT_THAT(sent<Done>(), SizeIs(1));
   const Done done = sent<Done>()[0];
   for (const SampleReport& report : done.samples) EXPECT_EQ(report.worker, "w2");
+  EXPECT_TRUE(done.late_writers) << "the other may be writing its rows this moment";
+}
+
+TEST_F(Hedges, WhoIsInTimeWritesNothingLater) {
+  finish(1, first_, 0, true);
+  finish(1, first_, 1, true);
+  feed(event::Journaled{first_.request, event::Journaled::What::kOutcome, {}});
+  ASSERT_THAT(sent<Done>(), SizeIs(1));
+  EXPECT_FALSE(sent<Done>()[0].late_writers);
 }
 
 TEST_F(Hedges, AlsoIfItIsTheLateOnes) {
