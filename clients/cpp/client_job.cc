@@ -306,7 +306,6 @@ Status ClientJob::map_result() {
 void ClientJob::take_result() {
   if (const Status mapped = map_result(); !mapped.ok()) return finish(mapped.error());
   if (inputs_.segment) options_.memory->reuse(std::exchange(inputs_, {}));
-  options_.memory->expect_result(result_bytes_);
   deliver();
 }
 
@@ -338,6 +337,8 @@ Status ClientJob::check_rows() {
 
 void ClientJob::deliver() {
   if (const Status right = check_rows(); !right.ok()) return finish(right.error());
+  if (options_.memory != nullptr)
+    options_.memory->expect_result(result_bytes_ < kShareFromBytes ? 0 : result_bytes_);
   if (in_offered_ && read_only_) {
     place_ = {};
     place_ = options_.memory->lend(submission_.id, std::move(offered_)).slice(0, result_bytes_);

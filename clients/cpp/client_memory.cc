@@ -16,6 +16,17 @@ bool fits(const Segment& segment, std::uint64_t bytes) {
   return segment.bytes() >= bytes && segment.bytes() / 2 <= bytes;
 }
 
+/// Makes room among `kept` for one more of `bytes`, which are kMostBytes at most: the oldest go.
+template <class Kept>
+void make_room(std::deque<Kept>& kept, std::size_t most, std::uint64_t bytes) {
+  std::uint64_t sum = bytes;
+  for (const Kept& one : kept) sum += one.memory.segment.bytes();
+  while (!kept.empty() && (kept.size() >= most || sum > ClientMemory::kMostBytes)) {
+    sum -= kept.front().memory.segment.bytes();
+    kept.pop_front();
+  }
+}
+
 /// `offset` and the size must fit.
 bool write(const Mapped& memory, std::uint64_t offset, std::span<const std::byte> source) {
   if (memory.map.empty()) return memory.segment.write(offset, source).ok();
@@ -29,11 +40,11 @@ std::optional<ClientMemory::Placed> ClientMemory::place(std::uint64_t total,
                                                         const std::vector<Part>& parts) {
   Placed placed;
   Mapped& memory = placed.memory;
-  const auto fitting = std::find_if(spare_.begin(), spare_.end(), [&](const Mapped& spare) {
-    return fits(spare.segment, total);
+  const auto fitting = std::find_if(spare_.begin(), spare_.end(), [&](const Spare& spare) {
+    return fits(spare.memory.segment, total);
   });
   if (fitting != spare_.end()) {
-    memory = std::move(*fitting);
+    memory = std::move(fitting->memory);
     spare_.erase(fitting);
     // Its pages are there: writing through a map costs half of Segment::write().
     if (memory.map.empty()) {
@@ -65,8 +76,8 @@ bool ClientMemory::hand_over(std::uint64_t id, const Segment& segment) {
 
 void ClientMemory::reuse(Mapped memory) {
   if (memory.segment.bytes() > kMostBytes) return;
-  if (spare_.size() >= kMostSpare) spare_.erase(spare_.begin());
-  spare_.push_back(std::move(memory));
+  make_room(spare_, kMostSpare, memory.segment.bytes());
+  spare_.push_back({std::move(memory)});
 }
 
 Segment ClientMemory::handed(std::uint64_t id, std::uint64_t bytes) {
@@ -101,7 +112,7 @@ Mapped ClientMemory::offer_result(std::uint64_t id) {
 Buffer ClientMemory::lend(const RequestId& request, Mapped memory) {
   Buffer map = memory.map;
   if (memory.segment.bytes() > kMostBytes) return map;
-  if (lent_.size() >= kMostLent) lent_.pop_front();
+  make_room(lent_, kMostLent, memory.segment.bytes());
   auto dropped = std::make_shared<std::atomic<bool>>(false);
   lent_.push_back({request, std::move(memory), dropped});
   std::byte* const data = map.data();

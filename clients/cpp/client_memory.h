@@ -34,7 +34,7 @@ class ClientMemory {
  public:
   static constexpr std::size_t kMostSpare = 2;  ///< Segments kept for inputs.
   static constexpr std::size_t kMostLent = 4;   ///< Results whose segments may be used again.
-  static constexpr std::uint64_t kMostBytes = 256u << 20;  ///< Of a segment that is kept.
+  static constexpr std::uint64_t kMostBytes = 256u << 20;  ///< Kept of each, in all.
 
   /// `transport` must outlive it.
   explicit ClientMemory(ClientTransport& transport) : transport_(transport) {}
@@ -72,7 +72,7 @@ class ClientMemory {
   /// `bytes`.
   [[nodiscard]] Segment handed(std::uint64_t id, std::uint64_t bytes);
 
-  /// The next result may have as many bytes as this one.
+  /// The next result may have as many bytes as this one; 0: it is not worth sharing.
   void expect_result(std::uint64_t bytes) { result_bytes_ = bytes; }
 
   /// Memory for a result of as many bytes as are expected, handed over under `id` to be written to.
@@ -88,6 +88,9 @@ class ClientMemory {
   void acknowledged(const RequestId& request);
 
  private:
+  struct Spare {
+    Mapped memory;
+  };
   struct Lent {
     RequestId request;
     Mapped memory;
@@ -97,8 +100,8 @@ class ClientMemory {
   [[nodiscard]] Mapped take_returned();
 
   ClientTransport& transport_;
-  std::vector<Mapped> spare_;
-  std::deque<Lent> lent_;  // Oldest first.
+  std::deque<Spare> spare_;  // Oldest first.
+  std::deque<Lent> lent_;    // Oldest first.
   std::uint64_t result_bytes_ = 0;
   std::uint64_t copied_bytes_ = 0;
 };

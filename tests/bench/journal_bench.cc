@@ -1,7 +1,7 @@
 // What the journal costs: requests of 21 small samples from eight clients at once, with it on a disk and without, side by
 // side; and what the coordinator's processor time is for each.
 //
-//   build/release/bench/journal_bench [SECONDS]
+//   build/release/bench/journal_bench [SECONDS [WORKERS]]
 //
 // `forward` requests are never journalled: they show what else is in the way.
 
@@ -113,7 +113,7 @@ std::vector<double> load(const std::string& endpoint, Operation op, TimePoint en
   return seconds;
 }
 
-void measure(Mode& mode, double seconds) {
+void measure(Mode& mode, double seconds, int workers) {
   const test::TemporaryFolder folder;
   std::filesystem::create_directories(folder.path() + "/models/noop");
   std::ofstream(folder.path() + "/models/noop/model.yaml") << "family: noop\n";
@@ -123,9 +123,9 @@ void measure(Mode& mode, double seconds) {
   options.journal = mode.on_disk;
   options.programs =
       std::filesystem::canonical("/proc/self/exe").parent_path().parent_path() / "bin";
-  for (const char* name : {"a", "b"}) {
+  for (int i = 0; i < workers; ++i) {
     cli::WorkerSpec worker;
-    worker.name = name;
+    worker.name = "w" + std::to_string(i);
     options.workers.push_back(worker);
   }
   auto cluster = cli::LocalCluster::start(options, [](std::string_view) {});
@@ -136,8 +136,9 @@ void measure(Mode& mode, double seconds) {
     while (true) {
       require((*cluster)->tend(steady_now()));
       const auto status = (*client)->status(std::chrono::milliseconds{500});
-      if (status.ok() && std::count_if(status->workers.begin(), status->workers.end(),
-                                       [](const auto& row) { return row.state == "live"; }) == 2)
+      if (status.ok() &&
+          std::count_if(status->workers.begin(), status->workers.end(),
+                        [](const auto& row) { return row.state == "live"; }) == workers)
         break;
       std::this_thread::sleep_for(std::chrono::milliseconds{50});
     }
@@ -164,12 +165,12 @@ void measure(Mode& mode, double seconds) {
   (*cluster)->stop(std::chrono::seconds{2}, {});
 }
 
-int run(double seconds) {
+int run(double seconds, int workers) {
   std::vector<Mode> modes{{"forward, never journalled", Operation::kForward, false},
                           {"sample, journal in memory", Operation::kSample, false},
                           {"sample, journal on disk", Operation::kSample, true}};
   for (int round = 0; round < kRounds; ++round) {
-    for (Mode& mode : modes) measure(mode, seconds);
+    for (Mode& mode : modes) measure(mode, seconds, workers);
   }
   std::printf("%-28s %12s %10s %10s %24s\n", "", "requests/s", "p50 ms", "p99 ms",
               "coordinator CPU ms each");
@@ -188,4 +189,6 @@ int run(double seconds) {
 }  // namespace
 }  // namespace pa
 
-int main(int argc, char** argv) { return pa::run(argc > 1 ? std::atof(argv[1]) : 5); }
+int main(int argc, char** argv) {
+  return pa::run(argc > 1 ? std::atof(argv[1]) : 5, argc > 2 ? std::atoi(argv[2]) : 2);
+}

@@ -374,6 +374,7 @@ TEST_F(SharingJobTest, HasItsResultWhereItOfferedAndUsesThatAgain) {
   expect_rows(1, 2, 3);
   job_->acknowledge(out_);
   result_ = {};
+  memory_.expect_result(4 * kRows);
   EXPECT_EQ(memory_.offer_result(50).segment.identity(), mine.identity());
 }
 
@@ -390,6 +391,7 @@ TEST_F(SharingJobTest, TheCoordinatorMayHaveTheResultElsewhere) {
   expect_rows(1, 2, 3);
   job_->acknowledge(out_);
   result_ = {};
+  memory_.expect_result(4 * kRows);
   EXPECT_NE(memory_.offer_result(50).segment.identity(), theirs.identity());
 }
 
@@ -412,6 +414,7 @@ TEST_F(SharingJobTest, WhatMayStillChangeIsCopiedAndNotUsedAgain) {
   expect_rows(1, 0, 3);
   job_->acknowledge(out_);
   result_ = {};
+  memory_.expect_result(4 * kRows);
   EXPECT_NE(memory_.offer_result(50).segment.identity(), mine.identity());
 }
 

@@ -119,6 +119,30 @@ TEST_F(ClientMemoryTest, ResultsThatAreKeptForGoodAreForgotten) {
   for (const Buffer& result : results) EXPECT_EQ(result.data()[kBytes - 1], std::byte{0});
 }
 
+TEST_F(ClientMemoryTest, NoMoreThanSoMuchIsKept) {
+  const std::uint64_t half = ClientMemory::kMostBytes / 2;  // No page of it is ever written to.
+  memory_.expect_result(half);
+  std::string a;
+  std::string other;
+  {
+    const Buffer first = result_of(1, a);
+    const Buffer second = result_of(2, other);
+    const Buffer third = result_of(3, other);
+  }
+  for (const std::uint64_t request : {1, 2, 3}) memory_.acknowledged(RequestId{0, request});
+  for (const std::uint64_t request : {4, 5}) {
+    std::string identity;
+    const Buffer result = result_of(request, identity);
+    EXPECT_NE(identity, a) << "it made room for the third";
+  }
+
+  memory_.expect_result(ClientMemory::kMostBytes + 1);
+  { const Buffer large = result_of(6, a); }
+  memory_.acknowledged(RequestId{0, 6});
+  const Buffer again = result_of(7, other);
+  EXPECT_NE(other, a);
+}
+
 TEST_F(ClientMemoryTest, AResultOutlivesTheMemoryItCameFrom) {
   Buffer result;
   {
