@@ -50,8 +50,8 @@ class Workload {
     due_.push_back({0, JournalReport::What::kOutcome, n, {}});
   }
   void erase(std::uint64_t n) {
+    erased_.emplace(n, disk_moment());  // Before the writer's thread can touch the disk.
     journal_->write(JournalErase{request_id(n)});
-    erased_.emplace(n, disk_moment());
   }
   /// Until everything written so far was reported.
   void wait() {
