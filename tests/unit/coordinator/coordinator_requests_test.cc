@@ -236,7 +236,7 @@ TEST(CoordinatorRequests, ShutdownFinishesWhatRunsAndThenExits) {
 /// A forward request of 8 rows of 16 KiB from a client that shares memory, and made some for the result.
 class InClientMemory : public ::testing::Test {
  protected:
-  static constexpr std::uint64_t kResultBytes = 8 * 16384;
+  static constexpr std::uint64_t kResultBytes = 8UL * 16384;
 
   InClientMemory() { h_.join(1, 1); }
 
