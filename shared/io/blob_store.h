@@ -40,7 +40,8 @@ class BlobStore {
 
   void make_room(std::uint64_t bytes);
 
-  BufferPool pool_{0};
+  BufferPool pool_{std::uint64_t{32}
+                   << 20};  ///< For the next ones: fresh pages cost more than a copy.
   std::uint64_t max_bytes_;
   std::uint64_t bytes_ = 0;
   std::uint64_t hits_ = 0;

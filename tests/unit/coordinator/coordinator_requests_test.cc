@@ -233,6 +233,26 @@ TEST(CoordinatorRequests, ShutdownFinishesWhatRunsAndThenExits) {
   EXPECT_TRUE(exits());
 }
 
+TEST(CoordinatorRequests, WhatIsALoneSamplesOwnIsNotKeptForOthers) {
+  CoordinatorHarness h;
+  h.join(1, 1);
+  Submit submit;
+  submit.request = RequestId{0, 1};
+  submit.body = "body";
+  const std::int64_t floats = static_cast<std::int64_t>(kBlobFromBytes) / 4;
+  submit.tensors = {{{"x", DType::kF32, {1, floats}}, {1, 1}}};
+  Request request;
+  request.op = Operation::kForward;
+  request.model = "noop";
+  h.feed(event::Submitted{PeerId{5}, submit, request});
+  ASSERT_EQ(h.last<Refused>(), nullptr) << h.last<Refused>()->error.message;
+  const StreamId input{StreamKind::kRequestInput, submit.request, ShardId{0}};
+  h.feed(StreamArrived{input, kBlobFromBytes, true});
+  for (const Action& action : h.actions)
+    EXPECT_FALSE(std::holds_alternative<action::KeepBlobs>(action));
+  EXPECT_THAT(h.assigns(1).at(0).digests, ::testing::IsEmpty()) << "the worker need not ask";
+}
+
 /// A forward request of 8 rows of 16 KiB from a client that shares memory, and made some for the result.
 class InClientMemory : public ::testing::Test {
  protected:
