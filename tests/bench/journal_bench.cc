@@ -1,7 +1,7 @@
 // What the journal costs: requests of 21 small samples from eight clients at once, with it on a disk and without, side by
 // side; and what the coordinator's processor time is for each.
 //
-//   build/release/bench/journal_bench [SECONDS [WORKERS]]
+//   build/release/bench/journal_bench [SECONDS [WORKERS [ROUNDS]]]
 //
 // `forward` requests are never journalled: they show what else is in the way.
 
@@ -26,7 +26,6 @@ namespace pa {
 namespace {
 
 constexpr int kClients = 8;
-constexpr int kRounds = 3;
 constexpr std::int64_t kSamples = 21;
 constexpr std::int64_t kSide = 16;  // A sample of 1 KiB.
 
@@ -165,11 +164,11 @@ void measure(Mode& mode, double seconds, int workers) {
   (*cluster)->stop(std::chrono::seconds{2}, {});
 }
 
-int run(double seconds, int workers) {
+int run(double seconds, int workers, int rounds) {
   std::vector<Mode> modes{{"forward, never journalled", Operation::kForward, false},
                           {"sample, journal in memory", Operation::kSample, false},
                           {"sample, journal on disk", Operation::kSample, true}};
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     for (Mode& mode : modes) measure(mode, seconds, workers);
   }
   std::printf("%-28s %12s %10s %10s %24s\n", "", "requests/s", "p50 ms", "p99 ms",
@@ -190,5 +189,6 @@ int run(double seconds, int workers) {
 }  // namespace pa
 
 int main(int argc, char** argv) {
-  return pa::run(argc > 1 ? std::atof(argv[1]) : 5, argc > 2 ? std::atoi(argv[2]) : 2);
+  return pa::run(argc > 1 ? std::atof(argv[1]) : 5, argc > 2 ? std::atoi(argv[2]) : 2,
+                 argc > 3 ? std::atoi(argv[3]) : 3);
 }
