@@ -28,6 +28,20 @@ constexpr double kLate = 3;
 constexpr double kShortestLate = 1;
 /// A device that is so much slower than believed is told of.
 constexpr double kSlow = 2;
+/// Rehearsing one setting takes about so long for each sample and device (docs/benchmarks.md).
+constexpr double kRehearsalSeconds = 160e-9;
+/// So much is not worth asking whether it pays.
+constexpr double kCheapRehearsal = 5e-3;
+/// Of what the samples still take, that rehearsals may take before they cost more than they save.
+constexpr double kRehearsalPart = 0.1;
+
+/// Many devices with samples of milliseconds are better given work than thought about.
+bool worth_rehearsing(const LevelSnapshot& snapshot, std::size_t settings, double finish) {
+  const double cost = kRehearsalSeconds * static_cast<double>(settings) *
+                      static_cast<double>(snapshot.devices.size()) *
+                      static_cast<double>(snapshot.samples.size());
+  return cost <= kCheapRehearsal || cost <= kRehearsalPart * (finish - snapshot.now);
+}
 
 }  // namespace
 
@@ -62,8 +76,10 @@ void Coordinator::start_plan() {
                                  [](const LevelSample& sample) { return sample.device < 0; });
   if (fresh || std::find(settings.begin(), settings.end(), setting_) == settings.end())
     setting_ = settings.front();
-  apply(now, level(now.snapshot, setting_), true);
+  const LevelPlan plan = level(now.snapshot, setting_);
+  apply(now, plan, true);
   if (now.workers.size() == 1) return;  // There is nothing to choose.
+  if (!worth_rehearsing(now.snapshot, settings.size(), plan.finish)) return;
   if (fresh) plan_.hold = kHoldSteps;
   plan_.rehearsed = std::make_unique<View>(std::move(now));
   plan_.choice = std::make_unique<SettingChoice>(plan_.rehearsed->snapshot, setting_, settings);
