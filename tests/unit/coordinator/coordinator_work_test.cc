@@ -198,5 +198,30 @@ TEST(CoordinatorWork, WhoseFileOfALoraDiffersGetsNoneOfItsRequests) {
   EXPECT_FALSE(h.assigns(3).empty());
 }
 
+/// Assigns that go out in the step in which a request of 168 samples can begin, on 64 workers.
+std::size_t assigned_at_once(double seconds_a_pass) {
+  constexpr std::int64_t kWorkers = 64;
+  CoordinatorHarness h;
+  for (std::int64_t n = 1; n <= kWorkers; ++n) {
+    WorkerProgress progress;
+    progress.worker = h.join(static_cast<std::uint64_t>(n), 1, 8);
+    for (const std::int64_t rows : {1, 2, 4})
+      progress.passes.push_back({"noop", {1, 1, 4}, rows, 5, 5 * seconds_a_pass, true});
+    h.feed(event::FromWorker{PeerId{static_cast<std::uint64_t>(100 + n)}, false, progress});
+  }
+  Submit submit;
+  submit.request = RequestId{0, 1};
+  h.feed(event::Submitted{PeerId{1}, submit, test::sample_request(168)});
+  h.feed(event::Journaled{submit.request, event::Journaled::What::kRequest, {}});
+  std::size_t assigned = 0;
+  for (std::uint64_t n = 1; n <= kWorkers; ++n) assigned += h.assigns(n).size();
+  return assigned;
+}
+
+TEST(CoordinatorWork, ManyDevicesAreGivenShortSamplesWithoutThinkingLong) {
+  EXPECT_GE(assigned_at_once(1e-4), 64U);
+  EXPECT_EQ(assigned_at_once(1), 0U) << "which schedule is best is worth a moment";
+}
+
 }  // namespace
 }  // namespace pa
