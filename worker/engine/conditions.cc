@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdlib>
 #include <cstring>
 #include <optional>
 
 #include "shared/core/nearest.h"
+#include "shared/wire/buffer_pool.h"
 #include "worker/models/tensors.h"
 
 namespace pa {
@@ -45,20 +45,16 @@ Status check_shape(const std::string& name, const at::Tensor& tensor, const Inpu
 /// One buffer of all pieces, of which there is at least one: a copy if there are more.
 Result<Buffer> join(const std::vector<Buffer>& pieces) {
   if (pieces.size() == 1) return pieces.front();
-  constexpr std::uint64_t kAlignment = 64;
   std::uint64_t bytes = 0;
   for (const Buffer& piece : pieces) bytes += piece.size();
-  const std::uint64_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  const std::shared_ptr<std::byte> whole(
-      static_cast<std::byte*>(std::aligned_alloc(kAlignment, padded)),
-      [](std::byte* memory) { std::free(memory); });
-  if (whole == nullptr) return overloaded("no memory for a shard's tensors");
-  std::byte* end = whole.get();
+  Buffer whole = BufferPool(0).allocate(bytes);
+  if (whole.empty()) return overloaded("no memory for a shard's tensors");
+  std::byte* end = whole.data();
   for (const Buffer& piece : pieces) {
     std::memcpy(end, piece.data(), piece.size());
     end += piece.size();
   }
-  return Buffer(whole, bytes);
+  return whole;
 }
 
 /// Numbers may be given as [n, 1].

@@ -32,6 +32,33 @@ TEST(Gather, JoinsRowsFromEverywhere) {
   EXPECT_TRUE(at::equal(rows, at::stack({a[1], b[0], a[0]})));
 }
 
+/// Floats 0, 1, 2, ... from `first` on.
+Buffer floats(int first, int count) {
+  auto memory = std::make_shared<std::vector<float>>();
+  for (int i = 0; i < count; ++i) memory->push_back(static_cast<float>(first + i));
+  return {std::shared_ptr<std::byte>(memory, reinterpret_cast<std::byte*>(memory->data())),
+          static_cast<std::uint64_t>(count) * sizeof(float)};
+}
+
+TEST(ShardTensorsInPieces, AreJoinedInTheirOrder) {
+  ShardJob job;
+  job.samples = {0, 2};
+  job.tensors = {{"x", DType::kF32, {2, 3}}, {"timestep", DType::kF32, {1}}};
+  job.pieces = {{floats(10, 3), floats(20, 3)}, {floats(7, 1)}};
+  const Result<ShardTensors> tensors = ShardTensors::of(job);
+  ASSERT_TRUE(tensors.ok()) << tensors.error().message;
+  EXPECT_TRUE(at::equal(tensors->find("x"),
+                        at::tensor({10.F, 11.F, 12.F, 20.F, 21.F, 22.F}).reshape({2, 3})));
+  EXPECT_EQ(tensors->find("timestep").data_ptr(), job.pieces[1][0].data()) << "one piece: no copy";
+
+  job.pieces[0].pop_back();
+  EXPECT_FALSE(ShardTensors::of(job).ok()) << "not whole";
+  job.pieces[0].clear();
+  EXPECT_FALSE(ShardTensors::of(job).ok());
+  job.pieces.pop_back();
+  EXPECT_FALSE(ShardTensors::of(job).ok()) << "a tensor is missing";
+}
+
 class Wants : public Network {
  public:
   [[nodiscard]] Result<at::Tensor> forward(const Rows& rows) override { return rows.x; }
